@@ -1,0 +1,1 @@
+"""Normalisation, activation and matmul kernels built ahead of time with tilebuild."""

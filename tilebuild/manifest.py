@@ -1,0 +1,99 @@
+"""The shape of `_kernels/manifest.json`: what a build writes and the runtime, the CLI and the loader read.
+
+Plain data, standard library only. Paths are relative to the manifest, with forward slashes; digests are hex sha256.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+SCHEMA = 1
+FILE_NAME = "manifest.json"
+
+
+class ParameterEntry(TypedDict):
+    """An array (`dims`: expressions over dimension names, outermost first) or a "scalar"."""
+
+    name: str
+    mode: str  # "in" | "out" | "inout" | "scalar"
+    dtype: str
+    dims: list[str]
+
+
+class VerdictEntry(TypedDict):
+    """What the oracle said: `outcome` is the worst of `checks` (proved < unknown < violated)."""
+
+    outcome: str
+    scope: str  # "plan" | "text" | "artifact"
+    oracle: str  # the oracle's version
+    checks: dict[str, str]
+    findings: list[str]
+
+
+class BuildEntry(TypedDict):
+    """One variant on one target: an entry point of a library.
+
+    `slots` is the launch ABI as data: `ptr:<param>`, `dim:<name>`, `stride:<param>:<axis>` (elements),
+    `scalar:<param>` (the value's bits), in order, each an int64.
+    """
+
+    target: str
+    arch: str
+    library: str  # a key of Manifest["libraries"]
+    entry: str
+    slots: list[str]
+    grid: list[str]
+    plan: str  # file: gzip-compressed canonical JSON
+    plan_sha256: str
+    resources: dict[str, int]
+    verdict: VerdictEntry
+
+
+class VariantEntry(TypedDict):
+    """`when` is a conjunction over the dimensions, empty for always; variants are tried in order."""
+
+    consts: dict[str, int]
+    when: str
+    target: str  # "" for every target
+    builds: list[BuildEntry]
+
+
+class KernelEntry(TypedDict):
+    """`otherwise` names a kernel of the same module, taken where no variant's guard holds, or is empty."""
+
+    module: str
+    name: str
+    file: str
+    line: int
+    sha256: str
+    dims: list[str]
+    parameters: list[ParameterEntry]
+    requires: list[str]
+    otherwise: str
+    variants: list[VariantEntry]
+
+
+class CompilerEntry(TypedDict):
+    name: str
+    version: str
+    flags: list[str]
+
+
+class LibraryEntry(TypedDict):
+    """`levels`: for a library with several instruction sets, the entry suffixes, least first; else empty."""
+
+    target: str
+    arch: str
+    file: str
+    sha256: str
+    bytes: int
+    levels: list[str]
+    compilers: list[CompilerEntry]
+
+
+class Manifest(TypedDict):
+    schema: int
+    tilebuild: str
+    package: str
+    kernels: list[KernelEntry]
+    libraries: dict[str, LibraryEntry]
