@@ -43,9 +43,12 @@ class Builder:
         self.ranges[unique] = known
         return unique
 
-    def drop_symbol(self, name: str) -> None:
-        """End an id's scope and free its name for the next attempt at the same loop."""
+    def end_symbol(self, name: str) -> None:
+        """End an id's scope; its name stays taken, so that every id of a kernel has one meaning."""
         del self.ranges[name]
+
+    def free_symbol(self, name: str) -> None:
+        """Give the name of an ended id back: what used it was discarded."""
         self._used.discard(name)
 
     def require(self, fact: str) -> None:

@@ -19,7 +19,7 @@ from tilebuild.frontend.discover import KernelDef, VariantDef
 from tilebuild.frontend.scope import Dimension, Sources
 from tilebuild.frontend.values import Condition, Iteration, TileSpace, Value, is_number, show
 from tilebuild.ir import infer
-from tilebuild.ir.dialect import ForOp, FuncOp, NarrowOp, ProgramOp, StoreOp, YieldOp
+from tilebuild.ir.dialect import CastOp, ForOp, FuncOp, NarrowOp, ProgramOp, StoreOp, YieldOp
 from tilebuild.ir.infer import describe
 from tilebuild.ir.types import DTYPES, TileType, ViewType
 from tilebuild.ir.verifier import facts_to_ranges
@@ -168,10 +168,12 @@ class _Body(CallLowering):
             if all(a is b for a, b in zip(narrowed, inits)):
                 break
             inits = narrowed
+            self.builder.free_symbol(id)
             self.env.clear()
             self.env.update(before)
         loop = ForOp(id, iteration.lower, iteration.upper, iteration.stages, inits, body)
-        self.builder.add(loop)
+        with self.at(node.iter):
+            self.builder.add(loop)
         self.env.clear()
         # what only the body assigns may never have been assigned: it is gone after the loop
         self.env.update({n: v for n, v in before.items() if n not in assigned})
@@ -203,13 +205,17 @@ class _Body(CallLowering):
         assert isinstance(node.target, ast.Name)
         block = Block(arg_types=[v.type for v in inits])
         id = self.builder.fresh_symbol(node.target.id, Range(it.lower, it.upper - 1))
-        with self.builder.inside(block):
+        with self.builder.inside(block), self.at(node.iter):
             self.env.update(dict(zip(carried, block.args)))
             self.env[node.target.id] = sym(id)
             self.run(node.body, (node.body, *after))
             yielded = [self.ssa(self.env[n], node) for n in carried]
+            for i, v in enumerate(yielded):
+                if v in block.args and v is not block.args[i]:
+                    # all updates happen at once: one that takes another's old value takes a copy of it
+                    yielded[i] = self.built(CastOp(v, infer.dtype_of(v.type)))
             self.builder.add(YieldOp(yielded))
-        self.builder.drop_symbol(id)
+        self.builder.end_symbol(id)
         return block, yielded, id
 
     def narrow(self, name: str, init: SSAValue, yielded: SSAValue, id: str, node: ast.For) -> SSAValue:

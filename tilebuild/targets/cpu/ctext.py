@@ -1,0 +1,91 @@
+"""C text of a plan's expressions, literals and arguments."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+
+from tilebuild.plan.expr import Call, Expr, Sym
+from tilebuild.plan.model import Parameter, Plan
+
+C_TYPES = {"f32": "float", "i32": "int32_t", "u32": "int32_t", "bool": "int32_t"}
+SUFFIXES = {"f32": "f32", "i32": "i32", "u32": "i32", "bool": "i32"}  # of the prelude's memory functions
+VECTORS = {"f32": "tb_f32v", "i32": "tb_i32v", "u32": "tb_i32v", "bool": "tb_i32v"}
+
+
+def expression(e: Expr) -> str:
+    """An `Expr` as an int64_t expression; symbols are the variables `s_<name>`."""
+    if not e.terms:
+        return "0"
+    parts = []
+    for monomial, coefficient in e.terms:
+        factors = [_atom(a) for a in monomial]
+        if coefficient != 1 or not factors:
+            factors.insert(0, f"INT64_C({coefficient})" if abs(coefficient) > 1 << 31 else str(coefficient))
+        parts.append("*".join(factors))
+    return f"({' + '.join(parts)})"
+
+
+def _atom(atom: Sym | Call) -> str:
+    if isinstance(atom, Sym):
+        return f"s_{atom.name}"
+    args = [expression(a) for a in atom.args]
+    if atom.op in ("min", "max"):
+        text = args[0]
+        for a in args[1:]:
+            text = f"tb_{atom.op}_i64({text}, {a})"
+        return text
+    return f"tb_{'floordiv' if atom.op == '//' else 'mod'}_i64({args[0]}, {args[1]})"
+
+
+def literal(text: str, dtype: str) -> str:
+    """A number's text as a C literal of the dtype, rounded to it."""
+    if dtype != "f32":
+        if dtype == "bool":
+            return "-1" if text in ("True", "1") else "0"
+        value = int(text)
+        return f"(int32_t){value & 0xFFFFFFFF:#x}u"
+    value = float(text)
+    if value != value:
+        return '__builtin_nanf("")'
+    try:
+        value = struct.unpack("<f", struct.pack("<f", value))[0]
+    except OverflowError:
+        value = float("inf") if value > 0 else float("-inf")
+    if value in (float("inf"), float("-inf")):
+        return f"{'-' if value < 0 else ''}__builtin_inff()"
+    return f"{value.hex()}f"
+
+
+def slots(plan: Plan) -> list[str]:
+    """The launch arguments, an int64_t each, as the manifest and the generated code number them."""
+    parameters = plan.contract.parameters
+    arrays = [p for p in parameters if p.mode != "scalar"]
+    found = [f"ptr:{p.name}" for p in arrays]
+    found += [f"stride:{p.name}:{axis}" for p in arrays for axis in range(len(p.dims) - 1)]
+    found += [f"dim:{s.name}" for s in plan.symbols if s.kind == "dim"]
+    return found + [f"scalar:{p.name}" for p in parameters if p.mode == "scalar"]
+
+
+def arguments(plan: Plan) -> list[str]:
+    """Declarations that unpack the slots."""
+    parameters = {p.name: p for p in plan.contract.parameters}
+    return [_argument(i, slot, parameters) for i, slot in enumerate(slots(plan))]
+
+
+def _argument(i: int, slot: str, parameters: dict[str, Parameter]) -> str:
+    kind, name, *axis = slot.split(":")
+    if kind == "ptr":
+        p = parameters[name]
+        constant = "const " if p.mode == "in" else ""
+        c = f"{constant}{C_TYPES[p.dtype]}"
+        return f"{c} *restrict const p_{name} = ({c} *)(intptr_t)slots[{i}];"
+    if kind == "stride":
+        return f"const int64_t s_{name}__s{axis[0]} = slots[{i}];"
+    if kind == "dim":
+        return f"const int64_t s_{name} = slots[{i}];"
+    return f"const {C_TYPES[parameters[name].dtype]} p_{name} = tb_slot_{SUFFIXES[parameters[name].dtype]}(slots[{i}]);"
+
+
+def indent(lines: Sequence[str]) -> list[str]:
+    return [f"    {line}" for line in lines]
