@@ -11,6 +11,7 @@ from xdsl.ir import SSAValue
 
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError, did_you_mean
 from tilebuild.frontend.builder import Builder
+from tilebuild.frontend.library import MODULE
 from tilebuild.frontend.scope import Constant, Dimension, Foreign, Function, Member, Module, Scope, Sources
 from tilebuild.frontend.values import (
     Builtin,
@@ -223,7 +224,7 @@ class ExpressionLowering:
             return float(name)
         if name in self.builtins():
             return Builtin(name)
-        composites = self.library.scope("tilebuild.lang.library").names
+        composites = self.library.scope(MODULE).names
         found = composites.get(name)
         if isinstance(found, Function) and found.kind == "fn":
             return Helper(found)

@@ -147,11 +147,11 @@ def fit(problem: Problem) -> Fit:
 
 
 def names(problem: Problem) -> Iterator[tuple[str, str, int]]:
-    """(constant's name, "p" or "q", index) of every coefficient that is not 1 by definition."""
+    """(constant's name, "p" or "q", index) of every coefficient."""
     rational = problem.degrees[1] > 0
     for i in range(problem.degrees[0] + 1):
         yield f"{problem.prefix}{'P' if rational else ''}{i}", "p", i
-    for i in range(1, problem.degrees[1] + 1):
+    for i in range(problem.degrees[1] + 1 if rational else 0):
         yield f"{problem.prefix}Q{i}", "q", i
 
 
@@ -161,7 +161,7 @@ def text(problem: Problem, result: Fit) -> str:
     head = f"{problem.formula} on [{problem.lo:.4g}, {problem.hi:.4g}]: {result.error:.1e} = {result.error * 2**24:.2f} * 2**-24"
     lines = [f"/* {head} */" if in_c else f"# {head}"]
     for name, part, i in names(problem):
-        value = f"{(result.p if part == 'p' else result.q)[i]:.9g}"
+        value = np.format_float_scientific((result.p if part == "p" else result.q)[i], precision=8, trim="0")
         lines.append(f"#define {name} {value}f" if in_c else f"{name} = {value}")
     return "\n".join(lines)
 

@@ -98,7 +98,7 @@ TB_FN tb_f32v tb_minimum_number_f32(tb_f32v a, tb_f32v b) { return (tb_f32v)vmin
 #if VL == 16
 TB_FN tb_f32v tb_select_f32(tb_i32v mask, tb_f32v a, tb_f32v b)
 {
-    return (tb_f32v)_mm512_mask_blend_ps(_mm512_movepi32_mask((__m512i)mask), (__m512)b, (__m512)a);
+    return (tb_f32v)(((tb_i32v)a & mask) | ((tb_i32v)b & ~mask)); /* one vpternlogd; gcc does not fold a blend */
 }
 #elif defined(TB_X86_)
 TB_FN tb_f32v tb_select_f32(tb_i32v mask, tb_f32v a, tb_f32v b)
@@ -267,39 +267,39 @@ TB_FN tb_i32v tb_bool_from_f32(tb_f32v a) { return a != 0.0f; }
 #define TB_LN2_HI 0.69317627f
 #define TB_LN2_LO -2.90889711e-05f
 /* exp(r) = 1 + (r + r*r * P(r)) on [-0.3467, 0.3467]: 3.1e-09 = 0.05 * 2**-24 */
-#define TB_EXP_0 0.49999994f
-#define TB_EXP_1 0.166665211f
-#define TB_EXP_2 0.0416682623f
-#define TB_EXP_3 0.00836867467f
-#define TB_EXP_4 0.00138210552f
+#define TB_EXP_0 4.9999994e-01f
+#define TB_EXP_1 1.66665211e-01f
+#define TB_EXP_2 4.16682623e-02f
+#define TB_EXP_3 8.36867467e-03f
+#define TB_EXP_4 1.38210552e-03f
 /* exp2(r) = 1 + r * P(r) on [-0.5, 0.5]: 3.0e-09 = 0.05 * 2**-24 */
-#define TB_EXP2_0 0.693147182f
-#define TB_EXP2_1 0.240226477f
-#define TB_EXP2_2 0.0555035993f
-#define TB_EXP2_3 0.00961850584f
-#define TB_EXP2_4 0.00133908063f
-#define TB_EXP2_5 0.000153264627f
+#define TB_EXP2_0 6.93147182e-01f
+#define TB_EXP2_1 2.40226477e-01f
+#define TB_EXP2_2 5.55035993e-02f
+#define TB_EXP2_3 9.61850584e-03f
+#define TB_EXP2_4 1.33908063e-03f
+#define TB_EXP2_5 1.53264627e-04f
 /* log(1 + f) = f + f*f * P(f) on [-0.3333, 0.3333]: 4.6e-09 = 0.08 * 2**-24 */
-#define TB_LOG_0 -0.5f
-#define TB_LOG_1 0.333332151f
-#define TB_LOG_2 -0.249998048f
-#define TB_LOG_3 0.200104386f
-#define TB_LOG_4 -0.166802078f
-#define TB_LOG_5 0.140054747f
-#define TB_LOG_6 -0.121877499f
-#define TB_LOG_7 0.139859751f
-#define TB_LOG_8 -0.128776908f
+#define TB_LOG_0 -5.0e-01f
+#define TB_LOG_1 3.33332151e-01f
+#define TB_LOG_2 -2.49998048e-01f
+#define TB_LOG_3 2.00104386e-01f
+#define TB_LOG_4 -1.66802078e-01f
+#define TB_LOG_5 1.40054747e-01f
+#define TB_LOG_6 -1.21877499e-01f
+#define TB_LOG_7 1.39859751e-01f
+#define TB_LOG_8 -1.28776908e-01f
 /* log2(1 + f) = f + f * P(f) on [-0.3333, 0.3333]: 7.3e-09 = 0.12 * 2**-24 */
-#define TB_LOG2_0 0.442695051f
-#define TB_LOG2_1 -0.721347511f
-#define TB_LOG2_2 0.480894208f
-#define TB_LOG2_3 -0.360673249f
-#define TB_LOG2_4 0.288799375f
-#define TB_LOG2_5 -0.240558162f
-#define TB_LOG2_6 0.200424388f
-#define TB_LOG2_7 -0.176896662f
-#define TB_LOG2_8 0.209382817f
-#define TB_LOG2_9 -0.18162708f
+#define TB_LOG2_0 4.42695051e-01f
+#define TB_LOG2_1 -7.21347511e-01f
+#define TB_LOG2_2 4.80894208e-01f
+#define TB_LOG2_3 -3.60673249e-01f
+#define TB_LOG2_4 2.88799375e-01f
+#define TB_LOG2_5 -2.40558162e-01f
+#define TB_LOG2_6 2.00424388e-01f
+#define TB_LOG2_7 -1.76896662e-01f
+#define TB_LOG2_8 2.09382817e-01f
+#define TB_LOG2_9 -1.8162708e-01f
 
 /* Adding it to |x| < 2**22 rounds x to an integer n, and leaves n + 254 in the low bits of the sum. */
 #define TB_ROUND_ 12583166.0f
@@ -391,27 +391,38 @@ TB_FN tb_f32v tb_log2_f32(tb_f32v x)
 
 /* ---- reductions of one vector to a scalar --------------------------------------------------------------------- */
 
-#define TB_ADD_(a, b) ((a) + (b))
-#define TB_MAX_(a, b) ((a) > (b) || (a) != (a) ? (a) : (b)) /* NaN propagates */
-#define TB_MIN_(a, b) ((a) < (b) || (a) != (a) ? (a) : (b))
-#define TB_REDUCE_(name, T, vector, combine)                                                                         \
-    TB_FN T tb_##name(vector v)                                                                                      \
+/* Lane i of the result is lane i ^ w of v. */
+#if !defined(__clang__)
+#define TB_SWAP_(v, w) __builtin_shuffle(v, tb_iota_i32() ^ (w))
+#elif VL == 16
+#define TB_SWAP_(v, w)                                                                                               \
+    __builtin_shufflevector(v, v, 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w, 4 ^ w, 5 ^ w, 6 ^ w, 7 ^ w, 8 ^ w, 9 ^ w, 10 ^ w,     \
+                            11 ^ w, 12 ^ w, 13 ^ w, 14 ^ w, 15 ^ w)
+#elif VL == 8
+#define TB_SWAP_(v, w) __builtin_shufflevector(v, v, 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w, 4 ^ w, 5 ^ w, 6 ^ w, 7 ^ w)
+#else
+#define TB_SWAP_(v, w) __builtin_shufflevector(v, v, 0 ^ w, 1 ^ w, 2 ^ w, 3 ^ w)
+#endif
+
+/* Halves are combined, then quarters, and so on: a sum over VL lanes is rounded log2(VL) times. */
+#define TB_REDUCE_(name, T, V, combine)                                                                              \
+    TB_FN T tb_##name(V v)                                                                                           \
     {                                                                                                                \
-        T lanes[VL];                                                                                                 \
-        memcpy(lanes, &v, sizeof v);                                                                                 \
-        for (int width = VL / 2; width > 0; width /= 2)                                                              \
-            for (int i = 0; i < width; i++) lanes[i] = combine(lanes[i], lanes[i + width]);                          \
-        return lanes[0];                                                                                             \
+        if (VL == 16) v = combine(v, TB_SWAP_(v, (8 % VL)));                                                         \
+        if (VL >= 8) v = combine(v, TB_SWAP_(v, (4 % VL)));                                                          \
+        v = combine(v, TB_SWAP_(v, 2));                                                                              \
+        v = combine(v, TB_SWAP_(v, 1));                                                                              \
+        return (T)v[0];                                                                                              \
     }
-TB_REDUCE_(sum_f32, float, tb_f32v, TB_ADD_)
-TB_REDUCE_(max_f32, float, tb_f32v, TB_MAX_)
-TB_REDUCE_(min_f32, float, tb_f32v, TB_MIN_)
-TB_REDUCE_(sum_u32, uint32_t, tb_i32v, TB_ADD_)
-TB_REDUCE_(max_u32, uint32_t, tb_i32v, TB_MAX_)
-TB_REDUCE_(min_u32, uint32_t, tb_i32v, TB_MIN_)
-TB_REDUCE_(max_i32, int32_t, tb_i32v, TB_MAX_)
-TB_REDUCE_(min_i32, int32_t, tb_i32v, TB_MIN_)
-TB_FN int32_t tb_sum_i32(tb_i32v v) { return (int32_t)tb_sum_u32(v); } /* wraps */
+TB_REDUCE_(sum_f32, float, tb_f32v, tb_add_f32)
+TB_REDUCE_(max_f32, float, tb_f32v, tb_maximum_f32)
+TB_REDUCE_(min_f32, float, tb_f32v, tb_minimum_f32)
+TB_REDUCE_(sum_i32, int32_t, tb_i32v, tb_add_i32)
+TB_REDUCE_(max_i32, int32_t, tb_i32v, tb_maximum_i32)
+TB_REDUCE_(min_i32, int32_t, tb_i32v, tb_minimum_i32)
+TB_REDUCE_(sum_u32, uint32_t, tb_i32v, tb_add_i32)
+TB_REDUCE_(max_u32, uint32_t, tb_i32v, tb_maximum_u32)
+TB_REDUCE_(min_u32, uint32_t, tb_i32v, tb_minimum_u32)
 
 /* ---- matrix product ------------------------------------------------------------------------------------------- */
 
@@ -467,14 +478,14 @@ TB_FN void tb_dot_tile_(int rows, int64_t n, int64_t k, const float *a, int64_t 
         tb_f32v bv[TB_DOT_VECTORS_];
         TB_UNROLL_
         for (int j = 0; j < TB_DOT_VECTORS_; j++) bv[j] = tb_load_f32(b + p * TB_PANEL + j * VL);
-TB_UNROLL_
+        TB_UNROLL_
         for (int i = 0; i < rows; i++)
-TB_UNROLL_
+            TB_UNROLL_
             for (int j = 0; j < TB_DOT_VECTORS_; j++) t[i][j] += a[i * lda + p] * bv[j];
     }
-TB_UNROLL_
+    TB_UNROLL_
     for (int i = 0; i < rows; i++)
-TB_UNROLL_
+        TB_UNROLL_
         for (int j = 0; j < TB_DOT_VECTORS_; j++) {
             float *to = c + i * ldc + j * VL;
             int64_t left = n - j * VL;

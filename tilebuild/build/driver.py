@@ -1,0 +1,191 @@
+"""Runs one build from the configuration to the files that go into the wheel.
+
+Code generation and judgement run in this process; compilers are edges of a Ninja graph. Nothing is written outside
+the build directory. A build whose inputs have not changed reads one stamp and imports no IR library.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tilebuild.build import bundle, ninja, stamp
+from tilebuild.build.config import Config
+from tilebuild.build.lock import locked
+from tilebuild.build.records import Record, Records
+from tilebuild.diagnostics import Diagnostic, TilebuildError
+from tilebuild.frontend.discover import KernelDef, discover
+from tilebuild.manifest import Manifest
+from tilebuild.targets import api
+from tilebuild.targets.api import Artifact, Edge, Job, Target
+
+_XDSL = "xdsl>=0.70,<0.80"
+_NINJA = "ninja>=1.11"
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class KernelBuild:
+    """What a build made: `files` maps a path inside the wheel to a file on disk; `package` is the import name of the
+    package that holds `_kernels`."""
+
+    package: str
+    files: Mapping[str, Path]
+    manifest: Manifest
+    requirements: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class _Selected:
+    """One configured target, resolved on this machine."""
+
+    target: Target
+    arch: str
+    options: object
+
+    @property
+    def name(self) -> str:
+        return f"{self.target.name}:{self.arch}"
+
+
+def requirements(project: Path, config: Config) -> list[str]:
+    """What the configured targets need from the package index; nothing where a kept build is complete."""
+    folder = project / config.build_dir
+    selected = _select(config)
+    if stamp.is_complete(folder, lambda: _stamp(project, config, selected)):
+        return []
+    needed = [_XDSL, *([] if ninja.executable() else [_NINJA])]
+    for s in selected:
+        needed += s.target.requirements(s.options, folder / stamp.PROBES)
+    return list(dict.fromkeys(needed))
+
+
+def build_kernels(project: Path, config: Config, *, log: Log) -> KernelBuild:
+    """Build, judge and stage every kernel of the project.
+
+    Raises `TilebuildError` with everything that is wrong: sources (E1xx to E4xx), compilers (E5xx), findings of the
+    oracle (O-...), a failing compiler (E720).
+    """
+    folder = project / config.build_dir
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder):
+        selected = _select(config)
+        key = _stamp(project, config, selected)
+        kept = stamp.load(folder, key)
+        if kept is not None:
+            manifest, files = kept
+            log(f"tilebuild: {len(manifest['kernels'])} kernels of {manifest['package']} are up to date")
+            return KernelBuild(manifest["package"], files, manifest)
+        stamp.clear(folder)
+        built = _build(project, config, selected, folder, log)
+        stamp.save(folder, key, built.manifest, built.files)
+        return built
+
+
+def _select(config: Config) -> list[_Selected]:
+    targets = api.installed()
+    found = []
+    for spec in config.targets:
+        target = targets[spec.name]
+        found.append(_Selected(target, target.architecture(spec.arch), config.options(spec.name, target.options)))
+    return found
+
+
+def _stamp(project: Path, config: Config, selected: Sequence[_Selected]) -> str:
+    """The digest of all that a build's result depends on. Raises E501 where a compiler is missing."""
+    h = hashlib.sha256()
+    for part in (stamp.generator_digest([s.target for s in selected]), repr(config), stamp.sources_digest(project, config.kernels)):
+        h.update(part.encode() + b"\0")
+    for s in selected:
+        tools = s.target.tools(s.options, project / config.build_dir / stamp.PROBES)
+        h.update(repr((s.name, [t.fingerprint for t in tools])).encode())
+    return h.hexdigest()
+
+
+def _build(project: Path, config: Config, selected: Sequence[_Selected], folder: Path, log: Log) -> KernelBuild:
+    kernels = discover(project, config.kernels)
+    package = _package(kernels, project)
+    records = Records(project, folder, stamp.generator_digest([s.target for s in selected]), config)
+    problems: list[Diagnostic] = []
+    made: list[tuple[_Selected, list[Record]]] = []
+    for s in selected:
+        of_target: list[Record] = []
+        for kernel in kernels:
+            try:
+                record = records.get(kernel, s.target, s.arch)
+            except TilebuildError as e:
+                problems += e.diagnostics
+                continue
+            of_target.append(record)
+            problems += [d for d in record.diagnostics if d.severity == "error"]
+            for d in record.diagnostics:
+                if d.severity != "error":
+                    log(d.render(project))
+            log(f"tilebuild: {kernel.module}.{kernel.name} for {s.name}: {_summary(record)}")
+        made.append((s, of_target))
+    if problems:
+        raise TilebuildError(list(dict.fromkeys(problems)), project)
+    jobs = [_job(s, of_target, folder, config) for s, of_target in made]
+    graphs = [s.target.graph(job) for (s, _), job in zip(made, jobs)]
+    _compile(project, folder, made, jobs, graphs, log)
+    libraries = [(s.name, job, artifact) for (s, _), job, (_, artifact) in zip(made, jobs, graphs)]
+    manifest, files = bundle.stage(folder, package, kernels, [(s.name, s.target, r) for s, r in made], libraries)
+    return KernelBuild(package, files, manifest)
+
+
+def _summary(record: Record) -> str:
+    outcomes = sorted({v.verdict["outcome"] for v in record.variants})
+    return f"{len(record.variants)} variant{'s' if len(record.variants) > 1 else ''}, {' and '.join(outcomes)}"
+
+
+def _package(kernels: Sequence[KernelDef], project: Path) -> str:
+    """The package that gets `_kernels`: the outermost one that holds all kernels."""
+    if not kernels:
+        raise TilebuildError(
+            Diagnostic("E710", "no kernel was found: no module has a function decorated @tb.kernel", fix="set `kernels` in [tool.tilebuild] to the folder that holds them")
+        )
+    tops = sorted({k.module.split(".")[0] for k in kernels})
+    if len(tops) > 1:
+        raise TilebuildError(Diagnostic("E711", f"kernels lie in several packages: {', '.join(tops)}", fix="name one of them in `kernels` of [tool.tilebuild]"))
+    flat = next((k for k in kernels if "." not in k.module and k.scope.path.name != "__init__.py"), None)
+    if flat is not None:
+        raise TilebuildError(
+            Diagnostic("E712", f"{flat.file} is a module outside any package", flat.span, fix="move it into a package: a folder with an __init__.py"), project
+        )
+    return tops[0]
+
+
+def _job(s: _Selected, records: Sequence[Record], folder: Path, config: Config) -> Job:
+    tools = s.target.tools(s.options, folder / stamp.PROBES)
+    plans = tuple(v.plan for r in records for v in r.variants)
+    where = f"{s.target.name}-{s.arch}"
+    sources = tuple(f"{r.stem}{suffix}" for r in records for suffix in r.sources)
+    return Job(s.arch, s.options, tools, sources, plans, where)
+
+
+def _compile(
+    project: Path,
+    folder: Path,
+    made: Sequence[tuple[_Selected, list[Record]]],
+    jobs: Sequence[Job],
+    graphs: Sequence[tuple[list[Edge], Artifact]],
+    log: Log,
+) -> None:
+    spans: ninja.LineMap = {}
+    environment: dict[str, str] = {}
+    for (s, records), job in zip(made, jobs):
+        where = folder / job.folder
+        for name, data in s.target.support().items():
+            bundle.write_if_changed(where / name, data)
+        for record in records:
+            for suffix, source in record.sources.items():
+                bundle.write_if_changed(where / f"{record.stem}{suffix}", source.text.encode())
+                spans[f"{job.folder}/{record.stem}{suffix}"] = source.spans
+        # an upgraded compiler at the same place is a changed input of everything it made
+        bundle.write_if_changed(where / "tools.txt", "\n".join(t.fingerprint for t in job.tools).encode())
+        for tool in job.tools:
+            environment |= tool.environment(folder / "compiler-cache")
+    edges = [(edge, f"{job.folder}/tools.txt") for job, (graph, _) in zip(jobs, graphs) for edge in graph]
+    ninja.run(project, folder, edges, spans, environment, log)

@@ -1,0 +1,123 @@
+"""The Ninja graph of a build: written, run, and where a compiler fails, its own words with the Python line they mean."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tilebuild.build.bundle import write_if_changed
+from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
+from tilebuild.targets.api import Edge
+
+LineMap = Mapping[str, Sequence["Span | None"]] | dict[str, Sequence["Span | None"]]
+_HEADER = """ninja_required_version = 1.10
+rule with_depfile
+  command = $cmd
+  depfile = $depfile
+  deps = gcc
+  description = $title
+rule plain
+  command = $cmd
+  description = $title
+"""
+_LOCATION = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):\d+: (?:fatal )?error", re.MULTILINE)
+
+
+def executable() -> str | None:
+    """The ninja to use: on PATH, or beside this Python (an environment that is not activated)."""
+    beside = Path(sys.executable).with_name("ninja.exe" if os.name == "nt" else "ninja")
+    return shutil.which("ninja") or (str(beside) if beside.is_file() else None)
+
+
+def run(
+    project: Path,
+    folder: Path,
+    edges: Sequence[tuple[Edge, str]],
+    spans: LineMap,
+    environment: Mapping[str, str],
+    log: Callable[[str], None],
+) -> None:
+    """Bring every edge's output up to date. `edges` come with one more file each that they depend on.
+
+    Raises `TilebuildError`: E720 a command failed, E721 there is no ninja.
+    """
+    program = executable()
+    if program is None:
+        raise TilebuildError(
+            Diagnostic("E721", "ninja is not here: it runs the compilers", fix="pip install ninja, or apt-get install ninja-build")
+        )
+    write_if_changed(folder / "build.ninja", _graph(edges).encode())
+    process = subprocess.Popen(
+        [program, "-C", str(folder), "-k", "0"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        errors="replace",
+        env={**os.environ, "NINJA_STATUS": "[%f/%t] ", **environment},
+    )
+    assert process.stdout is not None
+    output: list[str] = []
+    for line in process.stdout:
+        output.append(line)
+        if line.startswith("["):
+            log(f"tilebuild: {line.rstrip()}")
+    if process.wait() != 0:
+        raise TilebuildError(list(_failures(edges, "".join(output), spans)), project)
+
+
+def _graph(edges: Sequence[tuple[Edge, str]]) -> str:
+    parts = [_HEADER]
+    for edge, extra in edges:
+        rule = "with_depfile" if edge.depfile else "plain"
+        inputs = " ".join(map(_path, edge.inputs))
+        parts.append(f"build {_path(edge.output)}: {rule} {inputs} | {_path(extra)}")
+        parts.append(f"  cmd = {shlex.join(edge.command).replace('$', '$$')}")
+        parts.append(f"  title = {edge.title.replace('$', '$$')}")
+        if edge.depfile:
+            parts.append(f"  depfile = {edge.depfile.replace('$', '$$')}")
+    return "\n".join(parts) + "\n"
+
+
+def _path(text: str) -> str:
+    return text.replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
+
+
+def _failures(edges: Sequence[tuple[Edge, str]], output: str, spans: LineMap) -> Iterator[Diagnostic]:
+    """One diagnostic a failed edge: what the compiler said, at the first Python line that it complains about."""
+    by_output = {edge.output: edge for edge, _ in edges}
+    failed = 0
+    for chunk in re.split(r"^FAILED: ", output, flags=re.MULTILINE)[1:]:
+        head, _, rest = chunk.partition("\n")
+        edge = next((by_output[w] for w in head.split() if w in by_output), None)
+        if edge is None:
+            continue
+        failed += 1
+        command, _, words = rest.partition("\n")
+        words = re.split(r"^(?:\[\d+/\d+\] |ninja: )", words, flags=re.MULTILINE)[0].strip()
+        span = next(_python_lines(words, spans), None)
+        notes: list[tuple[Span | None, str]] = [(None, f"the compiler said:\n{words or '(nothing)'}"), (None, f"command: {command.strip()}")]
+        yield Diagnostic(
+            "E720", f"`{edge.title}` failed", span, tuple(notes),
+            "if the message is about generated code, this is a bug of tilebuild: please report it with the kernel",
+        )  # fmt: skip
+    if not failed:
+        yield Diagnostic("E720", f"ninja failed:\n{output.strip()}")
+
+
+def _python_lines(words: str, spans: LineMap) -> Iterator[Span]:
+    for match in _LOCATION.finditer(words):
+        lines = spans.get(match["file"], ())
+        number = int(match["line"])
+        # a line of the generated code that stands for no Python line belongs to the nearest one before it
+        for line in range(min(number, len(lines)), 0, -1):
+            span = lines[line - 1]
+            if span is not None:
+                yield span
+                break

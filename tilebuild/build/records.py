@@ -1,0 +1,141 @@
+"""What code generation made of one kernel for one target: plans, verdicts, source text. Kept between builds, so that
+an edit regenerates the kernels of one file only, and no IR library is imported where nothing has to be lowered."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tilebuild import oracle
+from tilebuild.build.config import Config
+from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
+from tilebuild.frontend.discover import KernelDef, VariantDef
+from tilebuild.manifest import VerdictEntry
+from tilebuild.plan import serialize
+from tilebuild.plan.model import Plan
+from tilebuild.targets.api import Source, Target
+
+
+@dataclass(frozen=True)
+class VariantRecord:
+    """One variant: which of the kernel's variants it is, its plan and the oracle's verdict on it."""
+
+    index: int
+    plan: Plan
+    verdict: VerdictEntry
+
+
+@dataclass(frozen=True)
+class Record:
+    """`stem` names the kernel's source files; `diagnostics` are warnings, and findings of the oracle."""
+
+    stem: str
+    variants: tuple[VariantRecord, ...]
+    sources: Mapping[str, Source]
+    diagnostics: tuple[Diagnostic, ...]
+
+
+class Records:
+    """The records of one build directory."""
+
+    def __init__(self, project: Path, folder: Path, generator: str, config: Config) -> None:
+        self.project, self.folder, self.config = project, folder, config
+        self.generator = generator
+        self.severities = {check: config.oracle.severity(check) for check in oracle.CHECKS}
+
+    def get(self, kernel: KernelDef, target: Target, arch: str) -> Record:
+        """The kept record where nothing it depends on changed, else a new one; raises `TilebuildError`."""
+        stem = _stem(kernel)
+        path = self.folder / "records" / f"{target.name}-{arch}" / f"{stem}.json"
+        parts = (self.generator, kernel.digest, kernel.name, target.name, arch, self.severities, repr(self.config.target))
+        key = hashlib.sha256(repr(parts).encode()).hexdigest()
+        kept = _read(path, key)
+        if kept is not None:
+            return kept
+        record = self.make(kernel, target, arch, stem)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps({"key": key, **_encode(record)}), encoding="utf-8")
+        return record
+
+    def make(self, kernel: KernelDef, target: Target, arch: str, stem: str) -> Record:
+        variants: list[VariantRecord] = []
+        diagnostics: list[Diagnostic] = []
+        for index, variant in enumerate(kernel.variants):
+            if variant.target in ("", target.name, f"{target.name}:{arch}"):
+                plan, warnings = _plan(kernel, variant, f"{stem}_{index}", target, arch)
+                report = oracle.judge(plan, self.severities)
+                variants.append(VariantRecord(index, plan, oracle.verdict_entry(report)))
+                diagnostics += [*warnings, *_findings(report, self.severities)]
+        if not variants:
+            raise TilebuildError(
+                Diagnostic("E404", f"{kernel.name} has no variant for {target.name}:{arch}", kernel.span, fix="add a tb.V without target=")
+            )
+        sources = target.emit([v.plan for v in variants])
+        return Record(stem, tuple(variants), sources, tuple(dict.fromkeys(diagnostics)))
+
+
+def _findings(report: oracle.Report, severities: Mapping[str, str]) -> Iterator[Diagnostic]:
+    """The oracle's findings as the configuration weighs them. An unknown about code of our own is an error like a
+    violation: what cannot be proved is not to be emitted."""
+    for finding, diagnostic in zip(report.findings, oracle.diagnostics(report)):
+        yield dataclasses.replace(diagnostic, severity="error" if severities[finding.check] == "error" else "warning")
+
+
+def _stem(kernel: KernelDef) -> str:
+    """A name for files and entry points: the module inside its package, and the kernel."""
+    inside = kernel.module.split(".")[1:]
+    return "_".join([*inside, kernel.name])
+
+
+def _plan(kernel: KernelDef, variant: VariantDef, name: str, target: Target, arch: str) -> tuple[Plan, list[Diagnostic]]:
+    # the IR library is imported here, where something has to be lowered
+    from tilebuild.frontend.library import library
+    from tilebuild.frontend.python import lower_kernel
+    from tilebuild.ir.verifier import verify
+
+    func = lower_kernel(kernel, variant, name, library())
+    found = verify(func)
+    errors = [d for d in found if d.severity == "error"]
+    if errors:
+        raise TilebuildError(errors)
+    return target.place(target.lower(func, arch)), found
+
+
+def _encode(record: Record) -> dict[str, Any]:
+    return {
+        "stem": record.stem,
+        "variants": [[v.index, serialize.dumps(v.plan), v.verdict] for v in record.variants],
+        "sources": {n: [s.text, [span and dataclasses.astuple(span) for span in s.spans]] for n, s in record.sources.items()},
+        "diagnostics": [dataclasses.asdict(d) for d in record.diagnostics],
+    }
+
+
+def _read(path: Path, key: str) -> Record | None:
+    """The record, or None where it is missing, damaged or of other inputs: it is then made again."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+        if data["key"] != key:
+            return None
+        return Record(
+            data["stem"],
+            tuple(VariantRecord(i, serialize.loads(plan), verdict) for i, plan, verdict in data["variants"]),
+            {n: Source(text, _spans(spans)) for n, (text, spans) in data["sources"].items()},
+            tuple(_diagnostic(d) for d in data["diagnostics"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _spans(items: Sequence[Sequence[Any] | None]) -> tuple[Span | None, ...]:
+    return tuple(Span(*item) if item else None for item in items)
+
+
+def _diagnostic(data: dict[str, Any]) -> Diagnostic:
+    span = Span(**data["span"]) if data["span"] else None
+    notes = tuple((Span(**s) if s else None, text) for s, text in data["notes"])
+    return Diagnostic(data["code"], data["message"], span, notes, data["fix"], data["severity"])

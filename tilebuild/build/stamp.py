@@ -1,0 +1,96 @@
+"""The stamp of a finished build: the digest of its inputs, and the files it made, so that a no-op build is one look."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import importlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import tilebuild
+from tilebuild.diagnostics import TilebuildError
+from tilebuild.frontend.discover import find_modules
+from tilebuild.manifest import Manifest
+
+COMPLETE = "complete.json"
+PROBES = "probes.json"
+_GENERATOR = ("diagnostics.py", "manifest.py", "optable.py", "build", "frontend", "ir", "lang/library.py", "oracle", "plan", "targets")
+
+
+@functools.cache
+def _own_digest() -> str:
+    """Over the text of everything in tilebuild that decides what a build makes."""
+    root = Path(tilebuild.__file__).parent
+    h = hashlib.sha256()
+    for name in _GENERATOR:
+        path = root / name
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.suffix in (".py", ".h", ".c"):
+                h.update(file.relative_to(root).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return h.hexdigest()
+
+
+def generator_digest(targets: Sequence[object]) -> str:
+    """Own code and the modules of the targets' plug-ins."""
+    h = hashlib.sha256(_own_digest().encode())
+    for target in targets:
+        file = importlib.import_module(type(target).__module__).__file__
+        h.update(Path(file).read_bytes() if file else repr(target).encode())
+    return h.hexdigest()
+
+
+def sources_digest(project: Path, kernels: Sequence[str]) -> str:
+    """Over every Python file of the packages that kernels may be in or import from."""
+    h = hashlib.sha256()
+    files: set[Path] = set()
+    for module, file in find_modules(project, kernels).items():
+        top = next((p for p in file.parents if p.name == module.split(".")[0]), None)
+        files |= set(top.rglob("*.py")) if top is not None and "." in module else {file}
+    for file in sorted(files):
+        h.update(file.relative_to(project).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
+    return h.hexdigest()
+
+
+def is_complete(folder: Path, key: Callable[[], str]) -> bool:
+    """Whether a kept build serves; False where its key cannot even be computed (a compiler is missing)."""
+    if not (folder / COMPLETE).is_file():
+        return False
+    try:
+        return load(folder, key()) is not None
+    except TilebuildError:
+        return False
+
+
+def load(folder: Path, key: str) -> tuple[Manifest, Mapping[str, Path]] | None:
+    """The manifest and the files of the build with this key, if every file still has its recorded bytes."""
+    try:
+        data = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
+        if data["key"] != key:
+            return None
+        files = {}
+        for name, (relative, digest) in data["files"].items():
+            path = folder / relative
+            if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
+                return None
+            files[name] = path
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+    return cast(Manifest, data["manifest"]), files
+
+
+def save(folder: Path, key: str, manifest: Manifest, files: Mapping[str, Path]) -> None:
+    """Record a finished build; written beside and moved into place, so that it is whole or not there."""
+    listed = {
+        name: [path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()]
+        for name, path in files.items()
+    }
+    temporary = folder / f"{COMPLETE}.new"
+    temporary.write_text(json.dumps({"key": key, "files": listed, "manifest": manifest}), encoding="utf-8")
+    temporary.replace(folder / COMPLETE)
+
+
+def clear(folder: Path) -> None:
+    (folder / COMPLETE).unlink(missing_ok=True)

@@ -1,0 +1,99 @@
+"""What a target gives a build: the `Target` protocol and the data that passes through it. Imports no IR library."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
+
+from tilebuild.diagnostics import Span
+from tilebuild.plan.model import Plan
+from tilebuild.toolchain import Tool
+
+if TYPE_CHECKING:
+    from tilebuild.ir.dialect import FuncOp
+
+
+@dataclass(frozen=True)
+class Source:
+    """Generated text, and for each of its lines the Python line it comes from (None for none)."""
+
+    text: str
+    spans: tuple[Span | None, ...]
+
+
+@dataclass(frozen=True)
+class Edge:
+    """A command of the build graph. Paths are relative to the build directory."""
+
+    command: tuple[str, ...]
+    inputs: tuple[str, ...]
+    output: str
+    title: str
+    depfile: str = ""
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """The library that a target's edges make: its path in the build directory and under `_kernels/`, and what the
+    manifest says of it. `levels` are the entry suffixes of a library with several instruction sets."""
+
+    output: str
+    file: str
+    levels: tuple[str, ...]
+    flags: Mapping[str, tuple[str, ...]]  # compiler name -> flags
+
+
+@dataclass(frozen=True)
+class Job:
+    """One target and architecture of a build: the generated sources of all kernels (by file name) and their plans."""
+
+    arch: str
+    options: Any
+    tools: tuple[Tool, ...]
+    sources: tuple[str, ...]
+    plans: tuple[Plan, ...]
+    folder: str  # of sources, support files and outputs, relative to the build directory
+
+
+class Target(Protocol):
+    """The few things a build asks of a target. `options` is a frozen dataclass: `[tool.tilebuild.target.<name>]`."""
+
+    name: str
+    architectures: tuple[str, ...]
+    options: type[Any]
+
+    def architecture(self, arch: str) -> str:
+        """The architecture to build for, the machine's where `arch` is empty; raises E403 where it cannot be built."""
+
+    def requirements(self, options: Any, cache: Path) -> list[str]:
+        """What to ask the package index for (PEP 508) so that the target's tools are there."""
+
+    def tools(self, options: Any, cache: Path) -> tuple[Tool, ...]:
+        """The compilers to use; `cache` is the file of probe answers. Raises E501 to E503."""
+
+    def lower(self, func: FuncOp, arch: str) -> Plan:
+        """The plan of one variant, not placed yet; raises E4xx."""
+
+    def place(self, plan: Plan) -> Plan:
+        """The plan with every buffer placed; raises E401."""
+
+    def emit(self, plans: Sequence[Plan]) -> Mapping[str, Source]:
+        """The source text of one kernel's variants: file name suffix -> source."""
+
+    def slots(self, plan: Plan) -> list[str]:
+        """The launch arguments (see `manifest.BuildEntry`)."""
+
+    def support(self) -> Mapping[str, bytes]:
+        """Files that the sources include or that are compiled with them."""
+
+    def graph(self, job: Job) -> tuple[list[Edge], Artifact]:
+        """The commands that turn the sources into the library."""
+
+
+def installed() -> dict[str, Target]:
+    """Every installed target by name, in name order."""
+    found = importlib.metadata.entry_points(group="tilebuild.targets")
+    return {e.name: e.load() for e in sorted(found, key=lambda e: e.name)}
