@@ -6,7 +6,6 @@ This is the ground floor: it uses the standard library only.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -84,5 +83,7 @@ def _excerpt(span: Span | None, root: Path | None) -> list[str]:
 
 def did_you_mean(word: str, known: Sequence[str]) -> str:
     """` (did you mean "x"?)`, or an empty string where nothing is close."""
+    import difflib  # only where something is wrong: it costs more to import than this module
+
     close = difflib.get_close_matches(word, known, n=1, cutoff=0.6)
     return f' (did you mean "{close[0]}"?)' if close else ""

@@ -98,8 +98,15 @@ def _kernel_entry(
     made: Sequence[tuple[str, Target, Sequence[Record]]],
     builds: Mapping[tuple[int, int], list[BuildEntry]],
 ) -> KernelEntry:
-    guards = {str(p) for v in kernel.variants if v.when for p in parse_predicates(v.when)}
-    facts = {str(f) for _, _, records in made for v in records[number].variants for f in v.plan.contract.facts}
+    # what a variant's guard says is decided by the choice of the variant; the rest must hold for every call
+    guards = [{str(p) for p in parse_predicates(v.when)} if v.when else set() for v in kernel.variants]
+    facts = {
+        str(f)
+        for _, _, records in made
+        for v in records[number].variants
+        for f in v.plan.contract.facts
+        if str(f) not in guards[v.index]
+    }
     return {
         "module": kernel.module,
         "name": kernel.name,
@@ -110,8 +117,7 @@ def _kernel_entry(
         "parameters": [
             {"name": p.name, "mode": p.mode, "dtype": p.dtype, "dims": [str(d) for d in p.dims]} for p in kernel.parameters
         ],
-        # what a variant's guard says is decided by the choice of the variant; the rest must hold for every call
-        "requires": sorted(facts - guards),
+        "requires": sorted(facts),
         "otherwise": kernel.otherwise,
         "variants": [
             {"consts": dict(v.consts), "when": v.when, "target": v.target, "builds": builds.get((number, i), [])}

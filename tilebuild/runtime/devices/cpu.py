@@ -1,0 +1,68 @@
+"""The cpu device: shared libraries called through ctypes, which releases the interpreter lock.
+
+A library exports, for each entry E and each instruction-set level L, `void E_L(const int64_t *slots, int64_t part,
+int64_t parts)` (plain `E` without levels), and `int32_t tilebuild_level(void)`: the best level of this machine as an
+index into the manifest's `levels`, or -1.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Sequence
+
+from tilebuild.manifest import BuildEntry, LibraryEntry
+from tilebuild.runtime import machine
+from tilebuild.runtime.arrays import View
+from tilebuild.runtime.devices import DeviceError, Launch
+
+rank = 100
+memory = frozenset({1, 3, 11})  # kDLCPU, and the pinned host memory of CUDA and ROCm
+
+
+def available(build: BuildEntry, library: LibraryEntry) -> tuple[bool, str]:
+    accepted = machine.canonical(build["arch"]) == machine.architecture()
+    return accepted, f"this machine is {machine.describe()}"
+
+
+def load(path: str, library: LibraryEntry) -> CpuLibrary:
+    try:
+        handle = ctypes.CDLL(path)
+    except OSError as e:
+        raise DeviceError(f"the system's loader refuses it: {e}") from None
+    levels = library["levels"]
+    if not levels:
+        return CpuLibrary(handle, "")
+    try:
+        probe = handle.tilebuild_level
+    except AttributeError:
+        raise DeviceError("it has several instruction-set levels and no tilebuild_level to choose one") from None
+    probe.restype, probe.argtypes = ctypes.c_int32, []
+    best = probe()
+    if not 0 <= best < len(levels):
+        raise DeviceError(f"this processor runs none of its instruction-set levels ({', '.join(levels)})")
+    return CpuLibrary(handle, levels[best])
+
+
+class CpuLibrary:
+    """A loaded library; `level` is the chosen instruction set, empty where there is one only."""
+
+    def __init__(self, handle: ctypes.CDLL, level: str) -> None:
+        self._handle = handle
+        self.level = level
+
+    def function(self, build: BuildEntry) -> Launch:
+        symbol = f"{build['entry']}_{self.level}" if self.level else build["entry"]
+        try:
+            entry = self._handle[symbol]
+        except AttributeError:
+            raise DeviceError(f"it does not export {symbol}") from None
+        entry.restype = None
+        # a bytes object is as good as an array of int64 to a reader, and ten times as fast to make
+        entry.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64]
+        pack = struct.Struct(f"={len(build['slots'])}q").pack
+
+        def launch(slots: Sequence[int], views: Sequence[View]) -> None:
+            entry(pack(*slots), 0, 1)
+
+        return launch

@@ -1,0 +1,250 @@
+"""Launchers: one a kernel, which binds, checks and launches a call on the best target that this machine can run."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from tilebuild.manifest import BuildEntry, KernelEntry, VariantEntry
+from tilebuild.plan.expr import ExprError
+from tilebuild.runtime import expressions, machine, refusals
+from tilebuild.runtime.arrays import View
+from tilebuild.runtime.contract import Contract
+from tilebuild.runtime.devices import Device, DeviceError, Launch, device
+from tilebuild.runtime.errors import LaunchError
+from tilebuild.runtime.geometry import Geometry
+from tilebuild.runtime.package import Package, find_package, malformed
+
+
+class Candidate(NamedTuple):
+    """A target and architecture that a kernel is built for, whether it can be used here, and why or why not."""
+
+    target: str
+    arch: str
+    accepted: bool
+    reason: str
+
+
+@dataclass(frozen=True)
+class _Variant:
+    guard: expressions.Function[bool] | None
+    slots: expressions.Function[tuple[int, ...]]
+    launch: Launch
+
+
+class Launcher:
+    """Calls one built kernel; made by `find`. `trace` holds every candidate that was looked at, best first."""
+
+    def __init__(self, package: Package, kernel: KernelEntry, otherwise: Launcher | None) -> None:
+        self._package = package
+        self._kernel = kernel
+        self._otherwise = otherwise
+        self._contract = Contract(kernel)
+        self.trace: list[Candidate] = []
+        self._devices = self._look()
+        self._variants: dict[str, tuple[_Variant, ...]] = {}  # of the targets that are loaded
+        self._by_memory: dict[int, str] = {}  # DLDeviceType to the target that is taken for it
+
+    @property
+    def name(self) -> str:
+        return self._kernel["name"]
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The targets that can be used here, best first; one whose library fails to load drops out."""
+        return tuple(self._devices)
+
+    def __repr__(self) -> str:
+        return f"<launcher of {self._kernel['module']}.{self.name} for {', '.join(self.targets) or 'no target'}>"
+
+    def __call__(self, *args: Any, target: str | None = None, **kwargs: Any) -> Any:
+        """Launch; outputs that are left out are allocated. Returns the output, or a tuple of them.
+
+        `target` asks for one target by name; without it, the best one that reads the arrays' memory is taken.
+        Raises `LaunchError` before anything is written.
+        """
+        contract = self._contract
+        geometry, views, scalars, results = contract.check(contract.bind(args, kwargs))
+        chosen = self._by_memory.get(views[0].device) if target is None else target
+        if chosen is None or chosen not in self._variants:
+            chosen = self._choose(target, views)
+        variant = geometry.picked.get(chosen)
+        if variant is None and not geometry.empty:
+            variant = geometry.picked[chosen] = self._pick(chosen, geometry, views)
+        if variant is not None:
+            variant.launch(variant.slots(views, geometry.dims, scalars), views)
+        return results
+
+    def _pick(self, target: str, geometry: Geometry, views: Sequence[View]) -> _Variant:
+        """The first variant whose guard holds, here or in the kernels of `otherwise`; raises `LaunchError`."""
+        if not geometry.devices <= self._devices[target].memory:
+            raise self._wrong_device(views, target)
+        launcher: Launcher = self
+        while True:
+            for variant in launcher._load(target):
+                if variant.guard is None or expressions.holds(variant.guard, views, geometry.dims):
+                    return variant
+            if launcher._otherwise is None:
+                raise self._no_variant(target, geometry)
+            launcher = launcher._otherwise
+            launcher._contract.rules.check_requires(views, geometry.dims)
+
+    # -- the choice of a target -------------------------------------------------------------------------
+
+    def _look(self) -> dict[str, Device]:
+        """Judge every build without loading one; the devices of the usable targets, best first."""
+        looked: list[tuple[int, Candidate]] = []
+        devices: dict[str, Device] = {}
+        for build in {(b["target"], b["arch"]): b for v in self._kernel["variants"] for b in v["builds"]}.values():
+            library = self._package.manifest["libraries"][build["library"]]
+            if library["target"] != build["target"]:
+                raise ExprError(f"a build for {build['target']} is in {build['library']}, for {library['target']}")
+            try:
+                found = device(build["target"])
+                accepted, reason = found.available(build, library)
+                looked.append((found.rank, Candidate(build["target"], build["arch"], accepted, reason)))
+                devices[build["target"]] = found
+            except DeviceError as e:
+                looked.append((sys.maxsize, Candidate(build["target"], build["arch"], False, str(e))))
+        looked.sort(key=lambda entry: entry[0])
+        self.trace += [candidate for _, candidate in looked]
+        usable = {c.target: devices[c.target] for c in self.trace if c.accepted}
+        if self._otherwise is not None:
+            usable |= {t: d for t, d in self._otherwise._devices.items() if t not in usable}
+        return dict(sorted(usable.items(), key=lambda entry: entry[1].rank))
+
+    def _choose(self, target: str | None, views: Sequence[View]) -> str:
+        """Load a target for a call's arrays, the best first; raises `LaunchError`."""
+        with self._package.lock:
+            if target is not None:
+                self._demand(target)
+                return target
+            memory = views[0].device
+            for name in [t for t, d in self._devices.items() if memory in d.memory]:
+                try:
+                    self._load(name)
+                except LaunchError as e:
+                    if e.code != "E805":
+                        raise
+                else:
+                    self._by_memory[memory] = name
+                    return name
+        if not self._devices:
+            raise self.no_build()
+        raise self._wrong_device(views, *self._devices)
+
+    def _demand(self, target: str) -> None:
+        if target not in self._devices:
+            reasons = [f"{c.arch}: {c.reason}" for c in self.trace if c.target == target]
+            why = f"cannot run here ({'; '.join(reasons)})" if reasons else "is not among its builds"
+            raise LaunchError(
+                "E806",
+                f"the target {target} was asked for, and {self.name} {why}",
+                kernel=self._kernel,
+                notes=(self._builds(),),
+                fix=f"leave target= out, or ask for {' or '.join(self.targets)}" if self.targets else "",
+            )
+        self._load(target)
+
+    def _load(self, target: str) -> tuple[_Variant, ...]:
+        """The variants built for a target, loaded and linked; raises `LaunchError` (E803, E804, E805)."""
+        with self._package.lock:
+            if target not in self._variants:
+                try:
+                    linked = (self._link(target, v) for v in self._kernel["variants"])
+                    self._variants[target] = tuple(v for v in linked if v is not None)
+                except DeviceError as e:
+                    self.trace = [
+                        c._replace(accepted=False, reason=str(e)) if c.target == target and c.accepted else c
+                        for c in self.trace
+                    ]
+                    self._devices.pop(target, None)
+                    raise self.no_build() from None
+                except (ExprError, KeyError, TypeError) as e:
+                    raise malformed(self._package.name, self._kernel, e) from e
+            return self._variants[target]
+
+    def _link(self, target: str, variant: VariantEntry) -> _Variant | None:
+        accepted = {(c.target, c.arch) for c in self.trace if c.accepted}
+        for build in variant["builds"]:
+            if build["target"] == target and (target, build["arch"]) in accepted and _fits(variant, build):
+                parameters = self._contract.parameters
+                return _Variant(
+                    expressions.condition(variant["when"], parameters.symbols) if variant["when"] else None,
+                    expressions.slots(build["slots"], parameters.slots),
+                    self._package.library(build["library"], self._devices[target]).function(build),
+                )
+        return None
+
+    # -- what is said when there is none ----------------------------------------------------------------
+
+    def no_build(self) -> LaunchError:
+        """The error for a machine that can run none of the kernel's builds."""
+        return LaunchError(
+            "E805",
+            f"no build of {self.name} can run on this machine ({machine.describe()})",
+            kernel=self._kernel,
+            notes=(self._builds(), *(f"{c.target} {c.arch}: {c.reason}" for c in self.trace if not c.accepted)),
+            fix=f"install a wheel of {self._package.name} for this machine, or build it here: `pip install .`",
+        )
+
+    def _builds(self) -> str:
+        return f"built are: {', '.join(f'{c.target} {c.arch}' for c in self.trace) or 'none'}"
+
+    def _wrong_device(self, views: Sequence[View], *targets: str) -> LaunchError:
+        memory = {t: self._devices[t].memory for t in targets}
+        readable = frozenset[int]().union(*memory.values())
+        arrays = list(zip(self._contract.parameters.arrays, views))
+        p, view = next(((p, v) for p, v in arrays if v.device not in readable), arrays[0])
+        return refusals.device(self._kernel, p, view, memory)
+
+    def _no_variant(self, target: str, geometry: Geometry) -> LaunchError:
+        chain, launcher = [self], self._otherwise
+        while launcher is not None:
+            chain.append(launcher)
+            launcher = launcher._otherwise
+        guards = [f"{k.name}: {v['when']}" for k in chain for v in k._kernel["variants"] if v["when"]]
+        return refusals.no_variant(
+            self._kernel, target, guards, dict(zip(self._contract.parameters.dims, geometry.dims))
+        )
+
+
+def _fits(variant: VariantEntry, build: BuildEntry) -> bool:
+    return variant["target"] in ("", build["target"], f"{build['target']}:{build['arch']}")
+
+
+_launchers: dict[tuple[str, str], Launcher] = {}
+
+
+def find(module: str, name: str) -> Launcher:
+    """The launcher of the kernel `name` that the module named `module` defines, made once a process.
+
+    Raises `LaunchError`: E801 to E804 where there is no trustworthy build, E805 where none is for this machine.
+    """
+    launcher = _launchers.get((module, name))
+    if launcher is None:
+        package = find_package(module)
+        with package.lock:
+            launcher = _make(package, module, name, ())
+    if not launcher.targets:
+        raise launcher.no_build()
+    return launcher
+
+
+def _make(package: Package, module: str, name: str, above: tuple[str, ...]) -> Launcher:
+    if (module, name) in _launchers:
+        return _launchers[module, name]
+    kernel = package.kernel(module, name)
+    try:
+        if name in above:
+            raise ExprError(f"otherwise goes round in a circle: {', '.join((*above, name))}")
+        otherwise = _make(package, module, kernel["otherwise"], (*above, name)) if kernel["otherwise"] else None
+        if otherwise is not None and otherwise._kernel["parameters"] != kernel["parameters"]:
+            raise ExprError(f"{name} and {otherwise.name}, its otherwise, have different parameters")
+        launcher = Launcher(package, kernel, otherwise)
+    except (ExprError, KeyError, TypeError) as e:
+        raise malformed(package.name, kernel, e) from e
+    _launchers[module, name] = launcher
+    return launcher
