@@ -10,11 +10,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 Function = Callable[[Array], Array]
 
 LN2_HI = round(math.log(2.0) * 2**14) / 2**14  # 14 bits: n * LN2_HI is exact in float32 for |n| < 1024
@@ -91,7 +92,8 @@ PROBLEMS = (
 def _nodes(lo: float, hi: float, count: int) -> Array:
     """Chebyshev nodes: dense at the ends, where a minimax error is hardest to hold."""
     angles = (np.arange(count) + 0.5) * (math.pi / count)
-    return (lo + hi) / 2 - (hi - lo) / 2 * np.cos(angles)
+    nodes: Array = (lo + hi) / 2 - (hi - lo) / 2 * np.cos(angles)
+    return nodes
 
 
 def maximum_error(problem: Problem, p: tuple[float, ...], q: tuple[float, ...], count: int = 20_000) -> float:
@@ -118,8 +120,10 @@ def _solve(problem: Problem, frozen: dict[int, float], count: int = 1_500, round
     solution = np.zeros(len(columns))
     for i, v in frozen.items():
         solution[i] = v
-    lawson, before = np.ones(count), np.ones(count)
-    best, best_error = solution.copy(), math.inf
+    lawson: Array = np.ones(count)
+    before: Array = np.ones(count)
+    best: Array = solution.copy()
+    best_error = math.inf
     for _ in range(rounds):
         rows = np.sqrt(lawson) * weight / before
         found = np.linalg.lstsq(matrix[:, free] * rows[:, None], rest * rows, rcond=None)[0]
@@ -158,7 +162,8 @@ def names(problem: Problem) -> Iterator[tuple[str, str, int]]:
 def text(problem: Problem, result: Fit) -> str:
     """The constants as they stand in prelude.h (`TB_` prefixes) or in library.py."""
     in_c = problem.prefix.startswith("TB_")
-    head = f"{problem.formula} on [{problem.lo:.4g}, {problem.hi:.4g}]: {result.error:.1e} = {result.error * 2**24:.2f} * 2**-24"
+    error = f"{result.error:.1e} = {result.error * 2**24:.2f} * 2**-24"
+    head = f"{problem.formula} on [{problem.lo:.4g}, {problem.hi:.4g}]: {error}"
     lines = [f"/* {head} */" if in_c else f"# {head}"]
     for name, part, i in names(problem):
         value = np.format_float_scientific((result.p if part == "p" else result.q)[i], precision=8, trim="0")
