@@ -1,0 +1,193 @@
+"""`tilebuild check`: the oracle's verdict on plans, from wheels, builds and packages, or from anywhere."""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import io
+import sys
+import zlib
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tilebuild.diagnostics import TilebuildError
+
+if TYPE_CHECKING:
+    from tilebuild.oracle import Report
+    from tilebuild.package.read import Built
+    from tilebuild.plan.model import Plan
+
+DESCRIPTION = """
+Judges every plan that it is given, whether tilebuild made it or not: overlapping live buffers, full memories, reads of
+what nothing wrote, writes that nothing reads, operands that do not fit. A FILE is a plan (.json, .json.gz), a wheel
+(.whl), or a directory or an importable package with _kernels/manifest.json, whose files must have the digests that the
+manifest states. Nothing is imported or installed. Exit code: 0 everything is proved, 1 something is violated or not
+proved, 2 something cannot be read.
+"""
+TAKES = ".json, .json.gz, .whl, a directory or the name of an installed package"
+LARGEST = 1 << 28  # bytes of one plan's text; a small compressed file can claim to hold far more
+
+
+class _UnreadableError(Exception):
+    """Why a file cannot be judged."""
+
+
+def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Adds this command to the command line."""
+    parser = subparsers.add_parser("check", description=DESCRIPTION)
+    parser.add_argument("files", metavar="FILE", nargs="+", help=f"what to judge: {TAKES}")
+    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to say it (default: text)")
+    parser.add_argument("--quiet", action="store_true", help="say nothing of plans that are proved (text only)")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Prints the verdicts; 0, 1 or 2 as the description says."""
+    from tilebuild.oracle import json_text, judge, text
+
+    reports: dict[str, list[Report]] = {}
+    unreadable: dict[str, str] = {}
+    for name in args.files:
+        for place, load in _plans(name):
+            try:
+                reports.setdefault(place, []).append(judge(load()))
+            except _UnreadableError as error:
+                unreadable[place] = str(error)
+    if args.format == "json":
+        print(json_text(reports, unreadable))
+    else:
+        _print(reports, unreadable, lambda report: text(report, quiet=args.quiet))
+    if unreadable:
+        return 2
+    return int(any(report.outcome != "proved" for found in reports.values() for report in found))
+
+
+def _print(reports: dict[str, list[Report]], unreadable: dict[str, str], show: Callable[[Report], str]) -> None:
+    for text in (show(report) for found in reports.values() for report in found):
+        if text:
+            print(text)
+    for place, reason in unreadable.items():
+        print(f"{place}: cannot be judged: {reason}", file=sys.stderr)
+
+
+def _plans(name: str) -> Iterator[tuple[str, Callable[[], Plan]]]:
+    """The places of all plans that a name stands for, each with a function that reads it (or says why it cannot)."""
+    path = Path(name)
+    if path.is_file() and name.endswith((".json", ".json.gz")) and path.name != "manifest.json":
+        yield name, lambda: _plan(_bytes(path))
+        return
+    try:
+        built = _open(name, path)
+        entries = list(_entries(built))
+    except _UnreadableError as error:
+        yield name, partial(_fail, str(error))
+        return
+    for place, load in entries:
+        yield f"{name}: {place}", load
+    for place, reason in _altered_libraries(built):
+        yield f"{name}: {place}", partial(_fail, reason)
+
+
+def _fail(reason: str) -> Plan:
+    raise _UnreadableError(reason)
+
+
+def _open(name: str, path: Path) -> Built:
+    from tilebuild.package.read import open_built
+
+    if path.is_file() and not name.endswith((".whl", "manifest.json")):
+        raise _UnreadableError(f"a file of an unknown kind: this command takes {TAKES}")
+    try:
+        return open_built(str(path.parent) if path.name == "manifest.json" else name)
+    except TilebuildError as error:
+        raise _UnreadableError("; ".join(d.message for d in error.diagnostics)) from None
+    except _BROKEN as error:
+        raise _UnreadableError(f"{type(error).__name__}: {error}") from None
+
+
+# What a damaged archive, file system or document may raise out of the standard library's readers
+_BROKEN = (
+    OSError, EOFError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, NotImplementedError,
+    ImportError, zlib.error, MemoryError,
+)  # fmt: skip
+
+
+def _entries(built: Built) -> Iterator[tuple[str, Callable[[], Plan]]]:
+    from tilebuild.package.read import builds
+
+    try:
+        for _, _, build in builds(built.manifest):
+            file, digest = _text(build, "plan"), _text(build, "plan_sha256")
+            yield file, partial(_stated_plan, built, file, digest)
+    except _BROKEN as error:
+        raise _UnreadableError(f"not a manifest: {type(error).__name__}: {error}") from None
+
+
+def _text(entry: object, key: str) -> str:
+    value = entry.get(key) if isinstance(entry, dict) else None
+    if not isinstance(value, str):
+        raise _UnreadableError(f'the manifest has an entry without the text "{key}"')
+    return value
+
+
+def _altered_libraries(built: Built) -> Iterator[tuple[str, str]]:
+    libraries = built.manifest.get("libraries")
+    for name, library in libraries.items() if isinstance(libraries, dict) else ():
+        place = f"library {name}"
+        try:
+            place, digest = _text(library, "file"), _text(library, "sha256")
+            if hashlib.sha256(_member(built, place)).hexdigest() != digest:
+                yield place, "its sha256 is not the one that the manifest states: the library was altered"
+        except _UnreadableError as error:
+            yield place, str(error)
+
+
+def _stated_plan(built: Built, file: str, digest: str) -> Plan:
+    text = _inflated(_member(built, file))
+    if hashlib.sha256(text).hexdigest() != digest:
+        raise _UnreadableError("its sha256 is not the one that the manifest states: the plan was altered")
+    return _plan(text)
+
+
+def _member(built: Built, file: str) -> bytes:
+    if Path(file).is_absolute() or ".." in Path(file).parts:
+        raise _UnreadableError(f"the manifest names {file!r}, which lies outside of its directory")
+    try:
+        return built.read(file)
+    except TilebuildError as error:
+        raise _UnreadableError("; ".join(d.message for d in error.diagnostics)) from None
+    except _BROKEN as error:
+        raise _UnreadableError(f"{type(error).__name__}: {error}") from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise _UnreadableError(error.strerror or str(error)) from None
+
+
+def _inflated(data: bytes) -> bytes:
+    """The data, decompressed where it is compressed."""
+    if data[:2] != b"\x1f\x8b":
+        return data
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(data)) as stream:
+            text = stream.read(LARGEST + 1)
+    except (OSError, EOFError, zlib.error) as error:
+        raise _UnreadableError(f"not gzip: {error}") from None
+    if len(text) > LARGEST:
+        raise _UnreadableError(f"its text is longer than {LARGEST} bytes")
+    return text
+
+
+def _plan(data: bytes) -> Plan:
+    from tilebuild.plan.serialize import PlanReadError, loads
+
+    try:
+        return loads(_inflated(data).decode())
+    except (PlanReadError, UnicodeDecodeError, RecursionError, MemoryError) as error:
+        raise _UnreadableError(f"not a plan: {error}") from None

@@ -1,0 +1,176 @@
+"""`operands`: every access lies inside its buffer and its array, and every instruction's operands agree."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+from tilebuild.oracle.context import Context, instruction_name, storage_name
+from tilebuild.oracle.findings import UNKNOWN, VIOLATED
+from tilebuild.oracle.nests import nest_problems
+from tilebuild.oracle.ops import RULES, Rule
+from tilebuild.oracle.program import Touch, symbols
+from tilebuild.oracle.regions import Node
+from tilebuild.oracle.scopes import Scope
+from tilebuild.oracle.shapes import Operation, Problem, box_problems, problems, reduced_axis
+from tilebuild.oracle.views import outside
+from tilebuild.plan.expr import ExprError, parse
+from tilebuild.plan.model import Fused, Global, Instr, Placed
+
+NAME = "operands"
+_BOOLEANS = ("true", "false")
+
+
+def run(context: Context) -> None:
+    """Judge every access, every instruction, every nest and every fused tile."""
+    _Accesses(context).run()
+    for instr, node, reads, writes in context.program.operations:
+        _check_instruction(context, instr, node, reads, writes)
+    for node, group in groupby(context.program.operations, key=lambda operation: operation[1]):
+        if node.region.kind == "nest":
+            touches = [t for _, _, reads, writes in group for t in (*reads, *writes)]
+            for touch, problem in nest_problems(node, touches):
+                _add(context, touch.instr, problem)
+    for touches in context.program.local.values():
+        _check_fused(context, touches)
+
+
+class _Accesses:
+    """Boxes inside extents, and views inside arrays; equal questions are asked once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._dims = {p.name: p.dims for p in context.plan.contract.parameters}
+        self._symbols = {b.id: symbols(b) for b in context.plan.buffers}
+        self._boxes: dict[tuple[int, object, object, bool, int], tuple[Problem, ...]] = {}
+        self._views: set[tuple[str, int]] = set()
+
+    def run(self) -> None:
+        for touch in self._context.program.touches:
+            storage = touch.buffer.storage
+            if isinstance(storage, Global):
+                self._view(touch, storage)
+            for problem in self._box(touch):
+                what = f"{problem.what}: {storage_name(touch.buffer)}"
+                _add(self._context, touch.instr, Problem(problem.code, problem.outcome, what, problem.fix))
+
+    def _box(self, touch: Touch) -> tuple[Problem, ...]:
+        scope = touch.node.scope.simplest(self._symbols[touch.buffer.id] | touch.lanes.symbols)
+        buffer, clipped = touch.buffer, isinstance(touch.buffer.storage, Global)
+        key = (id(touch.lanes), buffer.rows, buffer.cols, clipped, id(scope))
+        found = self._boxes.get(key)
+        if found is None:
+            sides = ((touch.lanes.rows, "rows", buffer.rows), (touch.lanes.cols, "columns", buffer.cols))
+            found = tuple(p for axis, name, extent in sides for p in box_problems(scope, axis, name, extent, clipped))
+            self._boxes[key] = found
+        return found
+
+    def _view(self, touch: Touch, view: Global) -> None:
+        scope = touch.node.scope.simplest(self._symbols[touch.buffer.id])
+        if (touch.buffer.id, id(scope)) in self._views:
+            return
+        self._views.add((touch.buffer.id, id(scope)))
+        why = outside(scope, touch.buffer, view, self._dims[view.parameter])
+        if why:
+            what = f"touches {storage_name(touch.buffer)}, which is not proved to lie inside the array: {why}"
+            fix = "make the view no larger than its array; what bounds it must be a fact of the contract"
+            _add(self._context, touch.instr, Problem("O-OPER-06", UNKNOWN, what, fix))
+
+
+def _check_instruction(
+    context: Context, instr: Instr, node: Node, reads: tuple[Touch, ...], writes: tuple[Touch, ...]
+) -> None:
+    rule = RULES.get(instr.op)
+    if rule is None:
+        what = "is an operation that the oracle does not know: nothing is proved about its operands"
+        _add(context, instr, Problem("O-OPER-01", UNKNOWN, what, "use an operation of the table in the documentation"))
+        return
+    if (len(reads), len(writes)) != (rule.reads, rule.writes):
+        counts = f"reads {len(reads)} and writes {len(writes)} boxes, not {rule.reads} and {rule.writes}"
+        _add(context, instr, Problem("O-OPER-02", VIOLATED, counts, "give the operation the operands it takes"))
+        return
+    problem = _attribute_problem(context, instr, rule, node.scope, writes[0].buffer.dtype)
+    if problem:
+        _add(context, instr, Problem("O-OPER-02", VIOLATED, problem, "give the operation the attributes it takes"))
+    problem = _storage_problem(instr, reads, writes[0])
+    if problem:
+        fix = "load from and store to arrays; compute on tiles"
+        _add(context, instr, Problem("O-OPER-10", VIOLATED, problem, fix))
+    if node.region.kind == "nest" and not rule.lanewise:
+        what = "does not compute lane by lane, and stands in a nest"
+        _add(context, instr, Problem("O-OPER-14", VIOLATED, what, "move it out of the nest"))
+    for found in problems(Operation(instr, rule, reads, writes[0], node.scope)):
+        _add(context, instr, found)
+
+
+def _attribute_problem(context: Context, instr: Instr, rule: Rule, scope: Scope, dtype: str) -> str:
+    attributes = dict(instr.attrs)
+    for name in rule.attributes:
+        if name not in attributes:
+            return f'lacks the attribute "{name}"'
+    if "value" in rule.attributes and not _is_number(str(attributes["value"])):
+        return f"has the value {attributes['value']!r:.40}, which is no number"
+    if instr.op == "iota" and reduced_axis(instr) is None:
+        return "has an attribute axis that is neither 0 nor 1"
+    if instr.op == "param":
+        scalars = {p.name: p.dtype for p in context.plan.contract.parameters if p.mode == "scalar"}
+        given = scalars.get(str(attributes["name"]))
+        if given is None:
+            return f"takes {attributes['name']!r:.40}, which is no scalar parameter"
+        if given != dtype:
+            return f"takes {attributes['name']}, which is {given}, into a tile of {dtype}"
+    if instr.op == "index":
+        try:
+            unknown = [name for name in sorted(parse(str(attributes["expr"])).symbols) if scope.known(name) is None]
+        except (ExprError, ValueError, RecursionError):
+            return f"has the expression {attributes['expr']!r:.40}, which is none"
+        if unknown:
+            return f"uses {', '.join(unknown)}, which no symbol and no enclosing loop declares"
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    if text.lower() in _BOOLEANS:
+        return True
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _storage_problem(instr: Instr, reads: tuple[Touch, ...], result: Touch) -> str:
+    takes, gives = instr.op in ("load", "pack"), instr.op == "store"
+    for read in reads:
+        if isinstance(read.buffer.storage, Global) and not takes:
+            return f"reads {storage_name(read.buffer)}, and takes tiles only"
+        if instr.op == "load" and not isinstance(read.buffer.storage, Global):
+            return f"reads {storage_name(read.buffer)}, and takes views of arrays only"
+    if isinstance(result.buffer.storage, Global) != gives:
+        return f"writes {storage_name(result.buffer)}, and gives {'arrays' if gives else 'tiles'} only"
+    if instr.op == "pack":
+        buffer = result.buffer
+        if not isinstance(buffer.storage, Placed) or buffer.layout.blayout != "panels32":
+            layout = f"of layout {buffer.layout.blayout}"
+            return f"writes {storage_name(buffer)} {layout}, and gives placed tiles of layout panels32 only"
+    return ""
+
+
+def _check_fused(context: Context, touches: list[Touch]) -> None:
+    first = touches[0]
+    if not isinstance(first.root.storage, Fused):
+        return
+    for touch in touches:
+        if touch.node.region.kind != "nest" or touch.node is not first.node:
+            verb = "writes" if touch.write else "reads"
+            where = f"first touched by {instruction_name(first.instr)}" if touch is not first else "outside of any nest"
+            what = f"{verb} {storage_name(touch.buffer)}, {where}: a fused tile lives inside one nest"
+            fix = "give the tile a place in memory, or move its instructions into one nest"
+            finding = Problem("O-OPER-13", VIOLATED, what, fix)
+            _add(context, touch.instr, finding)
+            return
+
+
+def _add(context: Context, instr: Instr, problem: Problem) -> None:
+    message = f"{instruction_name(instr)} {problem.what}"
+    ids = (instr.id,)
+    context.findings.add(problem.code, problem.outcome, message, span=instr.span, instructions=ids, fix=problem.fix)
