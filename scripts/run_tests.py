@@ -1,0 +1,27 @@
+"""Passes the tests: makes a fresh environment in build/test-env, installs tilebuild with its test extra, runs pytest.
+
+    python3 scripts/run_tests.py [pytest's arguments]
+
+Needs Python 3.10 or newer and a package index. Standard library only.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import wheelhouse
+
+
+def main() -> int:
+    """pytest's exit code."""
+    if sys.version_info < (3, 10):  # noqa: UP036
+        sys.exit(f"tilebuild needs Python 3.10 or newer, and this is {sys.version.split()[0]}")
+    python = wheelhouse.environment(wheelhouse.ROOT / "build" / "test-env")
+    wheelhouse.pip(python, "install", f"{wheelhouse.ROOT}[test]")
+    # the program rather than `python -m pytest`, which would put the tree before the installed package
+    return subprocess.call([python.with_name("pytest"), *sys.argv[1:]], cwd=wheelhouse.ROOT)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,80 @@
+"""One wheelhouse and a few environments for all integration tests; only the wheelhouse sees a package index."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from environments import ROOT, Environment, wheelhouse
+from tiny_package import Tiny
+
+COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "zig", "ninja", "cmake", "meson", "ccache", "tcc", "icx")
+
+
+@pytest.fixture(scope="session")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Wheels of tilebuild (from this tree) and of everything that it needs, on a machine without a compiler too."""
+    return wheelhouse.fill(tmp_path_factory.mktemp("wheelhouse"), ["numpy>=1.26", "build>=1.2"], bare=True)
+
+
+@pytest.fixture(scope="session")
+def new_environment(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Environment]:
+    """Makes a fresh virtual environment; keyword arguments are variables for all that runs there."""
+
+    def make(**variables: str) -> Environment:
+        python = wheelhouse.environment(tmp_path_factory.mktemp("environment") / "env")
+        return Environment(python, house, variables)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def prepared(new_environment: Callable[..., Environment]) -> Environment:
+    """Has what builds need, except a compiler from the index: for builds without isolation."""
+    environment = new_environment()
+    needed = ("tilebuild", "scikit-build-core", "xdsl", "ninja", "numpy", "build")
+    environment.must("pip", "install", "--quiet", *needed)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def faulty(prepared: Environment) -> Iterator[Environment]:
+    """`prepared` with targets that misplan memory."""
+    prepared.must("pip", "install", "--no-build-isolation", "--no-deps", ROOT / "tests" / "fixtures" / "faulty_target")
+    yield prepared
+    prepared.must("pip", "uninstall", "-y", "faulty-target")
+
+
+@pytest.fixture(scope="session")
+def installed(new_environment: Callable[..., Environment], tmp_path_factory: pytest.TempPathFactory) -> Environment:
+    """fastnorm from its sources, as a user installs it: `pip install ./fastnorm` with build isolation."""
+    source = wheelhouse.copy_example(tmp_path_factory.mktemp("source") / "fastnorm")
+    environment = new_environment()
+    environment.must("pip", "install", source, "numpy")
+    return environment
+
+
+@pytest.fixture
+def example(tmp_path: Path) -> Path:
+    """A copy of examples/fastnorm."""
+    return wheelhouse.copy_example(tmp_path / "fastnorm")
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> Tiny:
+    """A package with one kernel."""
+    return Tiny(tmp_path / "tiny")
+
+
+@pytest.fixture(scope="session")
+def bare_path(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A PATH with the system's programs, but no compiler and no build tool among them."""
+    directory = tmp_path_factory.mktemp("bin")
+    for place in os.environ["PATH"].split(os.pathsep):
+        for program in sorted(Path(place).iterdir()) if Path(place).is_dir() else ():
+            link = directory / program.name
+            if not any(word in program.name for word in COMPILERS) and not link.is_symlink():
+                link.symlink_to(program)
+    return str(directory)
