@@ -70,7 +70,8 @@ def _excerpt(span: Span | None, root: Path | None) -> list[str]:
         return []
     path = Path(span.file) if root is None else root / span.file
     try:
-        source = path.read_text(encoding="utf-8").splitlines()[span.line - 1]
+        # not splitlines: a form feed or a line separator ends no line of Python
+        source = path.read_text(encoding="utf-8").split("\n")[span.line - 1]
     except (OSError, IndexError, UnicodeDecodeError):
         return []
     # ast counts columns in UTF-8 bytes; a terminal counts characters

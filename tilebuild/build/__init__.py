@@ -1,4 +1,4 @@
-"""One build: configuration -> kernels -> plans and sources -> ninja graph -> artifacts -> verdicts -> files for a wheel.
+"""One build: configuration -> kernels -> plans and sources -> ninja graph -> artifacts -> verdicts -> wheel files.
 
 Uses every floor below it; `package` and `cli` use it.
 """

@@ -54,7 +54,9 @@ def stage(
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
             "levels": list(artifact.levels),
-            "compilers": [{"name": t.name, "version": t.version, "flags": list(artifact.flags[t.identity])} for t in job.tools],
+            "compilers": [
+                {"name": t.name, "version": t.version, "flags": list(artifact.flags[t.identity])} for t in job.tools
+            ],
         }
     builds: dict[tuple[int, int], list[BuildEntry]] = {}
     for key, target, records in made:
@@ -115,7 +117,8 @@ def _kernel_entry(
         "sha256": kernel.digest,
         "dims": list(kernel.dims),
         "parameters": [
-            {"name": p.name, "mode": p.mode, "dtype": p.dtype, "dims": [str(d) for d in p.dims]} for p in kernel.parameters
+            {"name": p.name, "mode": p.mode, "dtype": p.dtype, "dims": [str(d) for d in p.dims]}
+            for p in kernel.parameters
         ],
         "requires": sorted(facts),
         "otherwise": kernel.otherwise,

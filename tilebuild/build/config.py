@@ -54,6 +54,8 @@ class OracleConfig:
     """Something is written that nothing reads."""
     operands: Severity | None = None
     """An operand lies in the wrong space, or its shape, bounds or alignment are wrong."""
+    sync: Severity | None = None
+    """Threads or engines touch the same bytes with nothing that orders them."""
 
     def severity(self, check: str) -> Severity:
         """What a finding of a check does; raises `KeyError` for a check that there is not."""

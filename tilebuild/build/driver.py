@@ -10,16 +10,19 @@ import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from tilebuild.build import bundle, ninja, stamp
+from tilebuild.build import stamp
 from tilebuild.build.config import Config
 from tilebuild.build.lock import locked
-from tilebuild.build.records import Record, Records
-from tilebuild.diagnostics import Diagnostic, TilebuildError
-from tilebuild.frontend.discover import KernelDef, discover
+from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.manifest import Manifest
 from tilebuild.targets import api
 from tilebuild.targets.api import Artifact, Edge, Job, Target
+
+if TYPE_CHECKING:
+    from tilebuild.build.records import Record
+    from tilebuild.frontend.discover import KernelDef
 
 _XDSL = "xdsl>=0.70,<0.80"
 _NINJA = "ninja>=1.11"
@@ -56,6 +59,8 @@ def requirements(project: Path, config: Config) -> list[str]:
     selected = _select(config)
     if stamp.is_complete(folder, lambda: _stamp(project, config, selected)):
         return []
+    from tilebuild.build import ninja
+
     needed = [_XDSL, *([] if ninja.executable() else [_NINJA])]
     for s in selected:
         needed += s.target.requirements(s.options, folder / stamp.PROBES)
@@ -80,7 +85,7 @@ def build_kernels(project: Path, config: Config, *, log: Log) -> KernelBuild:
             return KernelBuild(manifest["package"], files, manifest)
         stamp.clear(folder)
         built = _build(project, config, selected, folder, log)
-        stamp.save(folder, key, built.manifest, built.files)
+        stamp.save(folder, key, built.files)
         return built
 
 
@@ -96,7 +101,11 @@ def _select(config: Config) -> list[_Selected]:
 def _stamp(project: Path, config: Config, selected: Sequence[_Selected]) -> str:
     """The digest of all that a build's result depends on. Raises E501 where a compiler is missing."""
     h = hashlib.sha256()
-    for part in (stamp.generator_digest([s.target for s in selected]), repr(config), stamp.sources_digest(project, config.kernels)):
+    for part in (
+        stamp.generator_digest([s.target for s in selected]),
+        repr(config),
+        stamp.sources_digest(project, config.kernels),
+    ):
         h.update(part.encode() + b"\0")
     for s in selected:
         tools = s.target.tools(s.options, project / config.build_dir / stamp.PROBES)
@@ -105,6 +114,11 @@ def _stamp(project: Path, config: Config, selected: Sequence[_Selected]) -> str:
 
 
 def _build(project: Path, config: Config, selected: Sequence[_Selected], folder: Path, log: Log) -> KernelBuild:
+    # imported here, where something is to be built: a build with nothing to do needs none of it
+    from tilebuild.build import bundle
+    from tilebuild.build.records import Records, stems
+    from tilebuild.frontend.discover import discover
+
     kernels = discover(project, config.kernels)
     package = _package(kernels, project)
     records = Records(project, folder, stamp.generator_digest([s.target for s in selected]), config)
@@ -112,9 +126,9 @@ def _build(project: Path, config: Config, selected: Sequence[_Selected], folder:
     made: list[tuple[_Selected, list[Record]]] = []
     for s in selected:
         of_target: list[Record] = []
-        for kernel in kernels:
+        for kernel, stem in zip(kernels, stems(kernels, [Path(name).stem for name in s.target.support()])):
             try:
-                record = records.get(kernel, s.target, s.arch)
+                record = records.get(kernel, stem, s.target, s.arch)
             except TilebuildError as e:
                 problems += e.diagnostics
                 continue
@@ -129,7 +143,7 @@ def _build(project: Path, config: Config, selected: Sequence[_Selected], folder:
         raise TilebuildError(list(dict.fromkeys(problems)), project)
     jobs = [_job(s, of_target, folder, config) for s, of_target in made]
     graphs = [s.target.graph(job) for (s, _), job in zip(made, jobs)]
-    _compile(project, folder, made, jobs, graphs, log)
+    _compile(project, folder, made, jobs, graphs, log=log)
     libraries = [(s.name, job, artifact) for (s, _), job, (_, artifact) in zip(made, jobs, graphs)]
     manifest, files = bundle.stage(folder, package, kernels, [(s.name, s.target, r) for s, r in made], libraries)
     return KernelBuild(package, files, manifest)
@@ -144,15 +158,31 @@ def _package(kernels: Sequence[KernelDef], project: Path) -> str:
     """The package that gets `_kernels`: the outermost one that holds all kernels."""
     if not kernels:
         raise TilebuildError(
-            Diagnostic("E710", "no kernel was found: no module has a function decorated @tb.kernel", fix="set `kernels` in [tool.tilebuild] to the folder that holds them")
+            Diagnostic(
+                "E710",
+                "no kernel was found: no module has a function decorated @tb.kernel",
+                fix="set `kernels` in [tool.tilebuild] to the folder that holds them",
+            )
         )
     tops = sorted({k.module.split(".")[0] for k in kernels})
     if len(tops) > 1:
-        raise TilebuildError(Diagnostic("E711", f"kernels lie in several packages: {', '.join(tops)}", fix="name one of them in `kernels` of [tool.tilebuild]"))
+        raise TilebuildError(
+            Diagnostic(
+                "E711",
+                f"kernels lie in several packages: {', '.join(tops)}",
+                fix="name one of them in `kernels` of [tool.tilebuild]",
+            )
+        )
     flat = next((k for k in kernels if "." not in k.module and k.scope.path.name != "__init__.py"), None)
     if flat is not None:
         raise TilebuildError(
-            Diagnostic("E712", f"{flat.file} is a module outside any package", flat.span, fix="move it into a package: a folder with an __init__.py"), project
+            Diagnostic(
+                "E712",
+                f"{flat.file} is a module outside any package",
+                flat.span,
+                fix="move it into a package: a folder with an __init__.py",
+            ),
+            project,
         )
     return tops[0]
 
@@ -171,9 +201,12 @@ def _compile(
     made: Sequence[tuple[_Selected, list[Record]]],
     jobs: Sequence[Job],
     graphs: Sequence[tuple[list[Edge], Artifact]],
+    *,
     log: Log,
 ) -> None:
-    spans: ninja.LineMap = {}
+    from tilebuild.build import bundle, ninja
+
+    spans: dict[str, Sequence[Span | None]] = {}
     environment: dict[str, str] = {}
     for (s, records), job in zip(made, jobs):
         where = folder / job.folder
@@ -188,4 +221,4 @@ def _compile(
         for tool in job.tools:
             environment |= tool.environment(folder / "compiler-cache")
     edges = [(edge, f"{job.folder}/tools.txt") for job, (graph, _) in zip(jobs, graphs) for edge in graph]
-    ninja.run(project, folder, edges, spans, environment, log)
+    ninja.run(project, folder, edges, spans, environment=environment, log=log)

@@ -1,4 +1,4 @@
-"""The Ninja graph of a build: written, run, and where a compiler fails, its own words with the Python line they mean."""
+"""The Ninja graph of a build: written and run; where a compiler fails, its own words with the Python line they mean."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from tilebuild.build import made
 from tilebuild.build.bundle import write_if_changed
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.targets.api import Edge
 
-LineMap = Mapping[str, Sequence["Span | None"]] | dict[str, Sequence["Span | None"]]
+LineMap = Mapping[str, Sequence["Span | None"]]
 _HEADER = """ninja_required_version = 1.10
 rule with_depfile
   command = $cmd
@@ -40,6 +41,7 @@ def run(
     folder: Path,
     edges: Sequence[tuple[Edge, str]],
     spans: LineMap,
+    *,
     environment: Mapping[str, str],
     log: Callable[[str], None],
 ) -> None:
@@ -50,10 +52,17 @@ def run(
     program = executable()
     if program is None:
         raise TilebuildError(
-            Diagnostic("E721", "ninja is not here: it runs the compilers", fix="pip install ninja, or apt-get install ninja-build")
+            Diagnostic(
+                "E721",
+                "ninja is not here: it runs the compilers",
+                fix="pip install ninja, or apt-get install ninja-build",
+            )
         )
     write_if_changed(folder / "build.ninja", _graph(edges).encode())
-    process = subprocess.Popen(
+    outputs = [edge.output for edge, _ in edges]
+    made.discard_damaged(folder, outputs)
+    output: list[str] = []
+    with subprocess.Popen(
         [program, "-C", str(folder), "-k", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -61,15 +70,15 @@ def run(
         text=True,
         errors="replace",
         env={**os.environ, "NINJA_STATUS": "[%f/%t] ", **environment},
-    )
-    assert process.stdout is not None
-    output: list[str] = []
-    for line in process.stdout:
-        output.append(line)
-        if line.startswith("["):
-            log(f"tilebuild: {line.rstrip()}")
-    if process.wait() != 0:
+    ) as process:
+        assert process.stdout is not None
+        for line in process.stdout:
+            output.append(line)
+            if line.startswith("["):
+                log(f"tilebuild: {line.rstrip()}")
+    if process.returncode != 0:
         raise TilebuildError(list(_failures(edges, "".join(output), spans)), project)
+    made.record(folder, outputs)
 
 
 def _graph(edges: Sequence[tuple[Edge, str]]) -> str:
@@ -102,7 +111,10 @@ def _failures(edges: Sequence[tuple[Edge, str]], output: str, spans: LineMap) ->
         command, _, words = rest.partition("\n")
         words = re.split(r"^(?:\[\d+/\d+\] |ninja: )", words, flags=re.MULTILINE)[0].strip()
         span = next(_python_lines(words, spans), None)
-        notes: list[tuple[Span | None, str]] = [(None, f"the compiler said:\n{words or '(nothing)'}"), (None, f"command: {command.strip()}")]
+        notes: list[tuple[Span | None, str]] = [
+            (None, f"the compiler said:\n{words or '(nothing)'}"),
+            (None, f"command: {command.strip()}"),
+        ]
         yield Diagnostic(
             "E720", f"`{edge.title}` failed", span, tuple(notes),
             "if the message is about generated code, this is a bug of tilebuild: please report it with the kernel",

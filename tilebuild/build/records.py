@@ -5,13 +5,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tilebuild import oracle
+from tilebuild.build import sealed
 from tilebuild.build.config import Config
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.frontend.discover import KernelDef, VariantDef
@@ -48,18 +48,27 @@ class Records:
         self.generator = generator
         self.severities = {check: config.oracle.severity(check) for check in oracle.CHECKS}
 
-    def get(self, kernel: KernelDef, target: Target, arch: str) -> Record:
-        """The kept record where nothing it depends on changed, else a new one; raises `TilebuildError`."""
-        stem = _stem(kernel)
+    def get(self, kernel: KernelDef, stem: str, target: Target, arch: str) -> Record:
+        """The kept record where nothing it depends on changed, else a new one, whose files are called `stem`; raises
+        `TilebuildError`."""
         path = self.folder / "records" / f"{target.name}-{arch}" / f"{stem}.json"
-        parts = (self.generator, kernel.digest, kernel.name, target.name, arch, self.severities, repr(self.config.target))
+        parts = (
+            self.generator,
+            kernel.digest,
+            kernel.module,
+            kernel.name,
+            stem,
+            target.name,
+            arch,
+            self.severities,
+            repr(self.config.target),
+        )
         key = hashlib.sha256(repr(parts).encode()).hexdigest()
         kept = _read(path, key)
         if kept is not None:
             return kept
         record = self.make(kernel, target, arch, stem)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({"key": key, **_encode(record)}), encoding="utf-8")
+        sealed.write(path, key, _encode(record))
         return record
 
     def make(self, kernel: KernelDef, target: Target, arch: str, stem: str) -> Record:
@@ -73,7 +82,12 @@ class Records:
                 diagnostics += [*warnings, *_findings(report, self.severities)]
         if not variants:
             raise TilebuildError(
-                Diagnostic("E404", f"{kernel.name} has no variant for {target.name}:{arch}", kernel.span, fix="add a tb.V without target=")
+                Diagnostic(
+                    "E404",
+                    f"{kernel.name} has no variant for {target.name}:{arch}",
+                    kernel.span,
+                    fix="add a tb.V without target=",
+                )
             )
         sources = target.emit([v.plan for v in variants])
         return Record(stem, tuple(variants), sources, tuple(dict.fromkeys(diagnostics)))
@@ -86,13 +100,24 @@ def _findings(report: oracle.Report, severities: Mapping[str, str]) -> Iterator[
         yield dataclasses.replace(diagnostic, severity="error" if severities[finding.check] == "error" else "warning")
 
 
-def _stem(kernel: KernelDef) -> str:
-    """A name for files and entry points: the module inside its package, and the kernel."""
-    inside = kernel.module.split(".")[1:]
-    return "_".join([*inside, kernel.name])
+def stems(kernels: Sequence[KernelDef], reserved: Collection[str]) -> list[str]:
+    """A name for each kernel's files and entry points: its module inside the package and its own, with a number where
+    that is taken already, by another kernel or a file of that name (whatever the case of its letters)."""
+    taken = {name.casefold() for name in reserved}
+    found: list[str] = []
+    for kernel in kernels:
+        plain = stem = "_".join([*kernel.module.split(".")[1:], kernel.name])
+        number = 2
+        while stem.casefold() in taken:
+            stem, number = f"{plain}_{number}", number + 1
+        taken.add(stem.casefold())
+        found.append(stem)
+    return found
 
 
-def _plan(kernel: KernelDef, variant: VariantDef, name: str, target: Target, arch: str) -> tuple[Plan, list[Diagnostic]]:
+def _plan(
+    kernel: KernelDef, variant: VariantDef, name: str, target: Target, arch: str
+) -> tuple[Plan, list[Diagnostic]]:
     # the IR library is imported here, where something has to be lowered
     from tilebuild.frontend.library import library
     from tilebuild.frontend.python import lower_kernel
@@ -110,25 +135,24 @@ def _encode(record: Record) -> dict[str, Any]:
     return {
         "stem": record.stem,
         "variants": [[v.index, serialize.dumps(v.plan), v.verdict] for v in record.variants],
-        "sources": {n: [s.text, [span and dataclasses.astuple(span) for span in s.spans]] for n, s in record.sources.items()},
+        "sources": {
+            n: [s.text, [span and dataclasses.astuple(span) for span in s.spans]] for n, s in record.sources.items()
+        },
         "diagnostics": [dataclasses.asdict(d) for d in record.diagnostics],
     }
 
 
 def _read(path: Path, key: str) -> Record | None:
     """The record, or None where it is missing, damaged or of other inputs: it is then made again."""
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-        if data["key"] != key:
-            return None
-        return Record(
-            data["stem"],
-            tuple(VariantRecord(i, serialize.loads(plan), verdict) for i, plan, verdict in data["variants"]),
-            {n: Source(text, _spans(spans)) for n, (text, spans) in data["sources"].items()},
-            tuple(_diagnostic(d) for d in data["diagnostics"]),
-        )
-    except (OSError, ValueError, KeyError, TypeError):
+    data = sealed.read(path, key)
+    if data is None:
         return None
+    return Record(
+        data["stem"],
+        tuple(VariantRecord(i, serialize.loads(plan), verdict) for i, plan, verdict in data["variants"]),
+        {n: Source(text, _spans(spans)) for n, (text, spans) in data["sources"].items()},
+        tuple(_diagnostic(d) for d in data["diagnostics"]),
+    )
 
 
 def _spans(items: Sequence[Sequence[Any] | None]) -> tuple[Span | None, ...]:

@@ -8,16 +8,28 @@ import importlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import cast
 
 import tilebuild
+from tilebuild.build import sealed
 from tilebuild.diagnostics import TilebuildError
 from tilebuild.frontend.discover import find_modules
-from tilebuild.manifest import Manifest
+from tilebuild.manifest import FILE_NAME, Manifest
 
 COMPLETE = "complete.json"
 PROBES = "probes.json"
-_GENERATOR = ("diagnostics.py", "manifest.py", "optable.py", "build", "frontend", "ir", "lang/library.py", "oracle", "plan", "targets")
+_GENERATOR = (
+    "diagnostics.py",
+    "manifest.py",
+    "optable.py",
+    "build",
+    "frontend",
+    "ir",
+    "lang/library.py",
+    "oracle",
+    "plan",
+    "targets",
+    "toolchain",
+)
 
 
 @functools.cache
@@ -47,8 +59,8 @@ def sources_digest(project: Path, kernels: Sequence[str]) -> str:
     h = hashlib.sha256()
     files: set[Path] = set()
     for module, file in find_modules(project, kernels).items():
-        top = next((p for p in file.parents if p.name == module.split(".")[0]), None)
-        files |= set(top.rglob("*.py")) if top is not None and "." in module else {file}
+        depth = module.count(".") + (file.name == "__init__.py")  # of folders that are packages
+        files |= set(file.parents[depth - 1].rglob("*.py")) if depth else {file}
     for file in sorted(files):
         h.update(file.relative_to(project).as_posix().encode() + b"\0" + file.read_bytes() + b"\0")
     return h.hexdigest()
@@ -66,30 +78,28 @@ def is_complete(folder: Path, key: Callable[[], str]) -> bool:
 
 def load(folder: Path, key: str) -> tuple[Manifest, Mapping[str, Path]] | None:
     """The manifest and the files of the build with this key, if every file still has its recorded bytes."""
-    try:
-        data = json.loads((folder / COMPLETE).read_text(encoding="utf-8"))
-        if data["key"] != key:
-            return None
-        files = {}
-        for name, (relative, digest) in data["files"].items():
-            path = folder / relative
-            if hashlib.sha256(path.read_bytes()).hexdigest() != digest:
-                return None
-            files[name] = path
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+    listed = sealed.read(folder / COMPLETE, key)
+    if listed is None:
         return None
-    return cast(Manifest, data["manifest"]), files
+    files: dict[str, Path] = {}
+    manifest: Manifest | None = None
+    for name, (relative, digest) in listed.items():
+        files[name] = folder / relative
+        data = files[name].read_bytes() if files[name].is_file() else b""
+        if hashlib.sha256(data).hexdigest() != digest:
+            return None
+        if name.endswith(f"/{FILE_NAME}"):
+            manifest = json.loads(data)
+    return None if manifest is None else (manifest, files)
 
 
-def save(folder: Path, key: str, manifest: Manifest, files: Mapping[str, Path]) -> None:
-    """Record a finished build; written beside and moved into place, so that it is whole or not there."""
+def save(folder: Path, key: str, files: Mapping[str, Path]) -> None:
+    """Record a finished build."""
     listed = {
         name: [path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()]
         for name, path in files.items()
     }
-    temporary = folder / f"{COMPLETE}.new"
-    temporary.write_text(json.dumps({"key": key, "files": listed, "manifest": manifest}), encoding="utf-8")
-    temporary.replace(folder / COMPLETE)
+    sealed.write(folder / COMPLETE, key, listed)
 
 
 def clear(folder: Path) -> None:

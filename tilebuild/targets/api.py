@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-from tilebuild.diagnostics import Span
-from tilebuild.plan.model import Plan
-from tilebuild.toolchain import Tool
-
 if TYPE_CHECKING:
+    from tilebuild.diagnostics import Span
     from tilebuild.ir.dialect import FuncOp
+    from tilebuild.plan.model import Plan
+    from tilebuild.toolchain import Tool
 
 
 @dataclass(frozen=True)

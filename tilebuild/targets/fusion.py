@@ -8,12 +8,13 @@ Targets turn a schedule into their plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Union, cast
 
-from xdsl.ir import Block, BlockArgument, Operation, SSAValue
+from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
+from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
     BinaryOp,
     CastOp,
@@ -21,8 +22,8 @@ from tilebuild.ir.dialect import (
     DotOp,
     FillOp,
     ForOp,
-    FuncOp,
     FullOp,
+    FuncOp,
     IndexOp,
     IotaOp,
     LoadOp,
@@ -37,7 +38,9 @@ from tilebuild.ir.dialect import (
     _ViewOp,
 )
 from tilebuild.ir.types import TileType, ViewType
-from tilebuild.plan.expr import Expr, const
+from tilebuild.ir.verifier import facts_to_ranges, simplify
+from tilebuild.plan.bounds import Range, nonnegative
+from tilebuild.plan.expr import Expr, const, emin
 
 Lanes = tuple[tuple[int, int], tuple[Expr, Expr]]  # extents and valid region
 
@@ -103,13 +106,63 @@ def is_cheap(value: SSAValue) -> bool:
     return isinstance(owner, Block) and isinstance(owner.parent_op(), FuncOp)
 
 
-def schedule(func: FuncOp) -> list[Item]:
-    """The kernel's body as nests, whole-tile steps and loops, in order."""
-    return _Scheduler().block(func.body.block)
+def schedule(func: FuncOp, keep: Collection[SSAValue] = ()) -> list[Item]:
+    """The kernel's body as nests, whole-tile steps and loops, in order. Loads of `In` arrays named in `keep` are made
+    once, where they stand, instead of again in each nest that needs them."""
+    return _Scheduler(_ranges(func), _live(func), keep).block(func.body.block)
+
+
+def _live(func: FuncOp) -> set[SSAValue]:
+    """The values that something stored depends on; what else a kernel computes is left out."""
+    live: set[SSAValue] = set()
+    todo = [op.tile for op in func.walk() if isinstance(op, StoreOp)]
+    while todo:
+        value = todo.pop()
+        if value in live:
+            continue
+        live.add(value)
+        owner = value.owner
+        loop = owner.parent_op() if isinstance(owner, Block) else owner
+        if isinstance(loop, ForOp):
+            at = cast("BlockArgument | OpResult", value).index
+            todo += [loop.body.block.args[at], loop.inits[at], loop.yielded.values[at]]
+        elif isinstance(owner, Operation):
+            todo += owner.operands
+    return live
+
+
+def shared_loads(items: Sequence[Item]) -> set[SSAValue]:
+    """The loads of `In` arrays that more than one item of a schedule needs: what a target with room for them keeps."""
+    users: dict[SSAValue, set[Nest | Step]] = {}
+    for step, nest in walk(items):
+        for operand in step.operands:
+            value = strip(operand)
+            if isinstance(value.owner, LoadOp) and is_cheap(value):
+                users.setdefault(value, set()).add(nest or step)
+    return {value for value, found in users.items() if len(found) > 1}
+
+
+def walk(items: Sequence[Item]) -> Iterator[tuple[Step, Nest | None]]:
+    """All steps of a schedule in order, each with the nest that it is in."""
+    for item in items:
+        if isinstance(item, Nest):
+            yield from ((step, item) for step in item.steps)
+        elif isinstance(item, Single):
+            yield item.step, None
+        else:
+            yield from walk(item.items)
+
+
+def _ranges(func: FuncOp) -> dict[str, Range]:
+    """What is known of the symbols that a kernel's accesses use, outside of loops."""
+    found = {d.data: Range(const(1)) for d in func.dims}
+    facts_to_ranges([r.data for r in func.requires], found)
+    return found | {name: Range(const(0), extent - 1) for name, extent in func.program.grid}
 
 
 class _Scheduler:
-    def __init__(self) -> None:
+    def __init__(self, ranges: dict[str, Range], live: set[SSAValue], keep: Collection[SSAValue]) -> None:
+        self.ranges, self.live, self.keep = ranges, live, keep
         self.home: dict[SSAValue, tuple[list[Item], int]] = {}  # value -> where its step stands
         self.touched: dict[int, tuple[list[Item], int]] = {}  # array argument -> its last load or store
 
@@ -122,13 +175,15 @@ class _Scheduler:
     def operation(self, op: Operation, items: list[Item]) -> None:
         if isinstance(op, (ProgramOp, _ViewOp, NarrowOp, ConstantOp, IndexOp, FullOp, IotaOp, YieldOp)):
             return
+        if len(op.results) == 1 and op.results[0] not in self.live and not isinstance(op, ForOp):
+            return
         if isinstance(op, ForOp):
             self.loop(op, items)
         elif isinstance(op, LoadOp):
-            if not is_cheap(op.result):
+            if not is_cheap(op.result) or op.result in self.keep:
                 self.fuse(Step("load", op, (op.view,), tile_lanes(op.result), op.result), items)
         elif isinstance(op, StoreOp):
-            self.fuse(Step("store", op, (op.tile, op.view), tile_lanes(op.tile)), items)
+            self.fuse(Step("store", op, (op.tile, op.view), self.clipped(op)), items)
         elif isinstance(op, (UnaryOp, BinaryOp)):
             self.fuse(Step(op.op.data, op, tuple(op.operands), tile_lanes(op.result), op.result), items)
         elif isinstance(op, SelectOp):
@@ -148,19 +203,37 @@ class _Scheduler:
         else:
             raise AssertionError(f"no schedule for {op.name}")
 
+    def clipped(self, op: StoreOp) -> Lanes:
+        """The lanes that a store writes: those valid in the tile and inside the array."""
+        shape, valid = tile_lanes(op.tile)
+        extents = infer.extents_2d(cast(ViewType, op.view.type))
+        rows, cols = (simplify(emin(v, e - s), self.ranges) for v, e, s in zip(valid, extents, op.start))
+        return shape, (rows, cols)
+
     def loop(self, op: ForOp, items: list[Item]) -> None:
-        args = op.body.block.args
-        for init, arg in zip(op.inits, args):
-            self.fuse(Step("copy", op, (init,), tile_lanes(arg), carried=arg), items)
+        lower, upper = op.bounds
+        self.ranges[op.id.data] = Range(lower, upper - 1)
+        carried = [c for c in zip(op.body.block.args, op.inits, op.yielded.values) if c[0] in self.live]
+        runs = nonnegative(upper - lower - 1, self.ranges)
+        for arg, init, _ in carried:
+            if not runs or self.is_read(arg):
+                self.fuse(Step("copy", op, (init,), tile_lanes(arg), carried=arg), items)
         body = self.block(op.body.block)
-        updates = [(value, arg) for value, arg in zip(op.yielded.values, args) if not self.in_place(value, arg)]
+        updates = [(value, arg) for arg, _, value in carried if not self.in_place(value, arg)]
         # all updates run after everything that reads the old values: one last nest for each shape
         first = max(0, len(body) - 1)
         for value, arg in updates:
             self.fuse(Step("copy", op.yielded, (value,), tile_lanes(arg), carried=arg), body, first)
+        if not body:
+            return
         items.append(Loop(op, body))
         for out in op.outs:
             self.home[out] = (items, len(items) - 1)
+
+    def is_read(self, arg: BlockArgument) -> bool:
+        """Whether anything in the loop needs what a carried value was before."""
+        users = [use.operation for use in arg.uses]
+        return any(isinstance(u, (StoreOp, YieldOp)) or any(r in self.live for r in u.results) for u in users)
 
     def in_place(self, value: SSAValue, arg: BlockArgument) -> bool:
         return value is arg or (isinstance(value.owner, DotOp) and accumulator(value.owner) is arg)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 
@@ -43,10 +44,9 @@ def literal(text: str, dtype: str) -> str:
     if dtype != "f32":
         if dtype == "bool":
             return "-1" if text in ("True", "1") else "0"
-        value = int(text)
-        return f"(int32_t){value & 0xFFFFFFFF:#x}u"
+        return f"(int32_t){int(text) & 0xFFFFFFFF:#x}u"
     value = float(text)
-    if value != value:
+    if math.isnan(value):
         return '__builtin_nanf("")'
     try:
         value = struct.unpack("<f", struct.pack("<f", value))[0]

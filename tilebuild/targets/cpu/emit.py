@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tilebuild.plan.model import Instr, Placed, Plan
 from tilebuild.plan.tree import Item, Node, tree
 from tilebuild.targets.api import Source
-from tilebuild.targets.cpu.ctext import C_TYPES, arguments, expression
+from tilebuild.targets.cpu.ctext import C_TYPES, SUFFIXES, arguments, expression
 from tilebuild.targets.cpu.lines import Lines
 from tilebuild.targets.cpu.nest import NestEmitter, global_address, global_strides
 
@@ -75,10 +75,11 @@ class _Function:
 
     def loop(self, node: Node) -> None:
         r = node.region
-        assert r.lower is not None and r.upper is not None
-        self.lines.open(
-            f"for (int64_t s_{r.var} = {expression(r.lower)}; s_{r.var} < {expression(r.upper)}; s_{r.var} += {r.step}) {{", r.span
-        )
+        assert r.lower is not None
+        assert r.upper is not None
+        v = f"s_{r.var}"
+        head = f"int64_t {v} = {expression(r.lower)}; {v} < {expression(r.upper)}; {v} += {r.step}"
+        self.lines.open(f"for ({head}) {{", r.span)
         self.items(node.items)
         self.lines.close()
 
@@ -97,16 +98,16 @@ class _Function:
         elif instr.op == "pack":
             source, row, col = self.address(instr)
             k, n = out.valid
+            sizes = f"{expression(k)}, {expression(n)}"
             self.lines.add(
-                f"tb_pack_panels32_f32({target}, {self.rows(out.buffer)}, {source}, {row}, {col}, {expression(k)}, {expression(n)});",
-                instr.span,
+                f"tb_pack_panels32_f32({target}, {self.rows(out.buffer)}, {source}, {row}, {col}, {sizes});", instr.span
             )
         elif instr.op == "transpose":
-            source = instr.reads[0]
-            c = C_TYPES[self.buffers[out.buffer].dtype]
+            read = instr.reads[0].buffer
+            suffix = SUFFIXES[self.buffers[out.buffer].dtype]
             self.lines.add(
-                f"tb_transpose_{'f32' if c == 'float' else 'i32'}({target}, {self.cols(out.buffer)}, b_{source.buffer}, "
-                f"{self.cols(source.buffer)}, {expression(out.valid[0])}, {expression(out.valid[1])});",
+                f"tb_transpose_{suffix}({target}, {self.cols(out.buffer)}, b_{read}, {self.cols(read)}, "
+                f"{expression(out.valid[0])}, {expression(out.valid[1])});",
                 instr.span,
             )
         else:

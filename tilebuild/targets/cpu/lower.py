@@ -5,10 +5,10 @@ Matrix products read `a` as a contiguous row-major copy and `b` packed in panels
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import cast
 
-from xdsl.ir import Block, BlockArgument, Operation, SSAValue
+from xdsl.ir import BlockArgument, Operation, SSAValue
 
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.ir import infer
@@ -16,12 +16,11 @@ from tilebuild.ir.dialect import (
     ConstantOp,
     DotOp,
     ForOp,
-    FuncOp,
     FullOp,
+    FuncOp,
     IndexOp,
     IotaOp,
     LoadOp,
-    NarrowOp,
     ReduceOp,
     StoreOp,
     _ViewOp,
@@ -30,7 +29,7 @@ from tilebuild.ir.spans import span_of
 from tilebuild.ir.types import TileType, ViewType, parse_expr
 from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.plan.bounds import Range
-from tilebuild.plan.expr import Expr, const, parse_predicates
+from tilebuild.plan.expr import Expr, const, emin, parse_predicates
 from tilebuild.plan.model import (
     Access,
     AttrValue,
@@ -50,16 +49,37 @@ from tilebuild.plan.model import (
     Symbol,
     Unplaced,
 )
-from tilebuild.targets.fusion import Item, Lanes, Loop, Nest, Single, Step, accumulator, is_cheap, schedule, strip, tile_lanes
+from tilebuild.targets.fusion import (
+    Item,
+    Loop,
+    Nest,
+    Single,
+    Step,
+    accumulator,
+    is_cheap,
+    schedule,
+    strip,
+    tile_lanes,
+)
 
 ARENA = Space("arena", 1 << 20, 64)
 PANEL = 32
+_ROW_MAJOR = Layout()
 _DTYPES = ("f32", "i32", "u32")  # of arrays; a mask takes four bytes in the arena
-_CASTS = {("f32", "i32"), ("i32", "f32"), ("f32", "u32"), ("u32", "f32"), ("bool", "i32"), ("bool", "f32"), ("i32", "bool"), ("f32", "bool")}
+_CASTS = {
+    ("f32", "i32"),
+    ("i32", "f32"),
+    ("f32", "u32"),
+    ("u32", "f32"),
+    ("bool", "i32"),
+    ("bool", "f32"),
+    ("i32", "bool"),
+    ("f32", "bool"),
+}
 
 
 def lower(func: FuncOp, arch: str) -> Plan:
-    """The plan of one variant, its buffers not yet placed; raises `TilebuildError` E402 for a dtype the target lacks."""
+    """The plan of one variant, its buffers not yet placed; raises `TilebuildError` E402 for what the target lacks."""
     return _Lowering(func, arch).run()
 
 
@@ -88,7 +108,9 @@ class _Lowering:
             kernel=func.variant.data,
             variant=func.sym_name.data,
             source=self.file,
-            contract=Contract(self.contract_parameters(), tuple(p for r in func.requires for p in parse_predicates(r.data))),
+            contract=Contract(
+                self.contract_parameters(), tuple(p for r in func.requires for p in parse_predicates(r.data))
+            ),
             symbols=tuple(self.symbols),
             spaces=(ARENA,),
             buffers=tuple(self.buffers.values()),
@@ -130,7 +152,12 @@ class _Lowering:
     def require_dtype(self, dtype: str, what: str, span: Span | None) -> None:
         if dtype not in _DTYPES:
             raise TilebuildError(
-                Diagnostic("E402", f"{what} is {dtype}: the cpu target has {', '.join(_DTYPES)}", span or Span(self.file, 1), fix="use tb.f32")
+                Diagnostic(
+                    "E402",
+                    f"{what} is {dtype}: the cpu target has {', '.join(_DTYPES)}",
+                    span or Span(self.file, 1),
+                    fix="use tb.f32",
+                )
             )
 
     # -- what must be kept in the arena ---------------------------------------------------------
@@ -142,7 +169,7 @@ class _Lowering:
         for step, nest in self.walk(items):
             for operand in step.operands:
                 value = strip(operand)
-                if value in made and (made[value] is not nest or step.op == "fill"):
+                if value in made and made[value] is not nest:
                     self.keep(value)
             if step.carried is not None:
                 self.keep(step.carried)
@@ -155,8 +182,8 @@ class _Lowering:
                     self.kept[step.result] = self.kept[arg]
         for loop in self.loops(items):
             for out, arg in zip(loop.op.outs, loop.op.body.block.args):
-                self.keep(arg)
-                self.kept[out] = self.kept[arg]
+                if arg in self.kept:
+                    self.kept[out] = self.kept[arg]
 
     def collect(self, items: Sequence[Item], made: dict[SSAValue, Nest]) -> None:
         for step, nest in self.walk(items):
@@ -176,7 +203,7 @@ class _Lowering:
 
     def loops(self, items: Sequence[Item]) -> list[Loop]:
         # inner loops first: an outer one may yield what an inner one gives
-        return [l for item in items if isinstance(item, Loop) for l in [*self.loops(item.items), item]]
+        return [loop for item in items if isinstance(item, Loop) for loop in [*self.loops(item.items), item]]
 
     def keep(self, value: SSAValue) -> None:
         if value not in self.kept:
@@ -186,10 +213,19 @@ class _Lowering:
 
     def span(self, value: SSAValue) -> Span | None:
         owner = value.owner
-        op = owner if isinstance(owner, Operation) else cast(Block, owner).parent_op()
+        op = owner if isinstance(owner, Operation) else owner.parent_op()
         return span_of(op, self.file) if op is not None else None
 
-    def buffer(self, prefix: str, storage: Storage, dtype: str, shape: tuple[Expr, Expr], layout: Layout = Layout(), span: Span | None = None) -> str:
+    def buffer(
+        self,
+        prefix: str,
+        storage: Storage,
+        dtype: str,
+        shape: tuple[Expr, Expr],
+        *,
+        layout: Layout = _ROW_MAJOR,
+        span: Span | None = None,
+    ) -> str:
         self.temporaries += 1
         name = f"{prefix}{self.temporaries}"
         self.buffers[name] = Buffer(name, storage, dtype, shape[0], shape[1], layout, span=span)
@@ -201,7 +237,14 @@ class _Lowering:
         dtype = infer.dtype_of(t)  # type: ignore[arg-type]
         cols = -(-shape[1] // PANEL) * PANEL if panels else shape[1]
         layout = Layout("panels32") if panels else Layout()
-        return self.buffer(prefix, Unplaced("arena", shape[0] * cols * 4), dtype, (const(shape[0]), const(shape[1])), layout, span)
+        return self.buffer(
+            prefix,
+            Unplaced("arena", shape[0] * cols * 4),
+            dtype,
+            (const(shape[0]), const(shape[1])),
+            layout=layout,
+            span=span,
+        )
 
     def view(self, value: SSAValue) -> str:
         if value not in self.views:
@@ -221,9 +264,19 @@ class _Lowering:
 
     # -- instructions ---------------------------------------------------------------------------
 
-    def emit(self, op: str, reads: Sequence[Access], writes: Sequence[Access], region: int, span: Span | None, **attrs: AttrValue) -> None:
+    def emit(
+        self,
+        op: str,
+        reads: Sequence[Access],
+        writes: Sequence[Access],
+        region: int,
+        span: Span | None,
+        **attrs: AttrValue,
+    ) -> None:
         self.instructions.append(
-            Instr(len(self.instructions), op, tuple(reads), tuple(writes), region, "", tuple(sorted(attrs.items())), span)
+            Instr(
+                len(self.instructions), op, tuple(reads), tuple(writes), region, "", tuple(sorted(attrs.items())), span
+            )
         )
 
     def region(self, kind: str, parent: int, **fields: object) -> int:
@@ -241,7 +294,9 @@ class _Lowering:
     def items(self, items: Sequence[Item], region: int) -> None:
         for item in items:
             if isinstance(item, Nest):
-                _NestLowering(self, item, self.region("nest", region, lanes=item.lanes[1])).run()
+                # a fill reads lanes that no nest computes: its operand must be in memory before
+                sources = {s: self.stored(s.operands[0], region) for s in item.steps if s.op == "fill"}
+                _NestLowering(self, item, self.region("nest", region, lanes=item.lanes[1])).run(sources)
             elif isinstance(item, Single):
                 self.single(item.step, region)
             else:
@@ -263,7 +318,7 @@ class _Lowering:
             self.emit("transpose", [self.access(self.stored(value, region), tile_lanes(value)[1])], [out], region, span)
             return
         a, b, _ = step.operands
-        inner = infer.emin(tile_lanes(a)[1][1], tile_lanes(b)[1][0])
+        inner = emin(tile_lanes(a)[1][1], tile_lanes(b)[1][0])
         a_access = self.access(self.stored(a, region), (step.lanes[1][0], inner))
         b_access = self.access(self.packed(b, region, span), (inner, step.lanes[1][1]))
         self.emit("dot", [a_access, b_access, out], [out], region, span)
@@ -297,19 +352,47 @@ class _NestLowering:
         self.l, self.nest, self.region = lowering, nest, region
         self.local: dict[SSAValue, str] = {}
 
-    def run(self) -> None:
+    def run(self, sources: Mapping[Step, str]) -> None:
+        """`sources` names the buffer that each fill reads."""
         for step in self.nest.steps:
-            self.step(step)
+            if step.op == "fill":
+                self.fill(step, sources[step])
+            else:
+                self.step(step)
+
+    def fill(self, step: Step, source: str) -> None:
+        span = span_of(step.source, self.l.file)
+        value = step.operands[1].owner
+        if not isinstance(value, ConstantOp):
+            raise TilebuildError(
+                Diagnostic(
+                    "E402", "the cpu target fills with literals only", span, fix="fill with a number, such as 0.0"
+                )
+            )
+        read = self.l.access(source, tile_lanes(step.operands[0])[1])
+        self.l.emit("fill", [read], [self.output(step)], self.region, span, value=value.value.data)
 
     def step(self, step: Step) -> None:
         span = span_of(step.source, self.l.file)
         valid = self.nest.lanes[1]
         if step.op == "load":
-            self.l.emit("load", [self.l.global_access(cast(LoadOp, step.source), step.lanes[0], valid)], [self.output(step)], self.region, span)
+            self.l.emit(
+                "load",
+                [self.l.global_access(cast(LoadOp, step.source), step.lanes[0], valid)],
+                [self.output(step)],
+                self.region,
+                span,
+            )
             return
-        reads = [self.read(v, step) for v in step.operands if not isinstance(v.type, ViewType)]
+        reads = [self.read(v) for v in step.operands if not isinstance(v.type, ViewType)]
         if step.op == "store":
-            self.l.emit("store", reads, [self.l.global_access(cast(StoreOp, step.source), step.lanes[0], valid)], self.region, span)
+            self.l.emit(
+                "store",
+                reads,
+                [self.l.global_access(cast(StoreOp, step.source), step.lanes[0], valid)],
+                self.region,
+                span,
+            )
             return
         attrs: dict[str, AttrValue] = {}
         if isinstance(step.source, ReduceOp):
@@ -323,7 +406,12 @@ class _NestLowering:
         pair = infer.dtype_of(step.operands[0].type), infer.dtype_of(step.result.type)
         if pair not in _CASTS and pair[0] != pair[1]:
             raise TilebuildError(
-                Diagnostic("E402", f"the cpu target has no conversion from {pair[0]} to {pair[1]}", span, fix="go through f32 or i32")
+                Diagnostic(
+                    "E402",
+                    f"the cpu target has no conversion from {pair[0]} to {pair[1]}",
+                    span,
+                    fix="go through f32 or i32",
+                )
             )
 
     def output(self, step: Step) -> Access:
@@ -341,11 +429,10 @@ class _NestLowering:
         rows, cols = (own[a] if own[a] != lanes[0][a] else None for a in (0, 1))
         return (const(1) if rows == 1 else lanes[1][0], const(1) if cols == 1 else lanes[1][1])
 
-    def read(self, operand: SSAValue, step: Step) -> Access:
+    def read(self, operand: SSAValue) -> Access:
         value = strip(operand)
         if value in self.l.kept:
-            valid = tile_lanes(value)[1] if step.op == "fill" else self.valid(value)
-            return self.l.access(self.l.kept[value], valid)
+            return self.l.access(self.l.kept[value], self.valid(value))
         if value not in self.local:
             name = self.l.buffer("v", Fused(), infer.dtype_of(value.type), _shape(value), span=self.l.span(value))
             self.make(value, name)
@@ -358,7 +445,9 @@ class _NestLowering:
         out = self.l.access(name, self.valid(value))
         span = self.l.span(value)
         if isinstance(owner, LoadOp):
-            self.l.emit("load", [self.l.global_access(owner, tile_lanes(value)[0], self.valid(value))], [out], self.region, span)
+            self.l.emit(
+                "load", [self.l.global_access(owner, tile_lanes(value)[0], self.valid(value))], [out], self.region, span
+            )
         elif isinstance(owner, ConstantOp):
             self.l.emit("full", [], [out], self.region, span, value=owner.value.data)
         elif isinstance(owner, IndexOp):
@@ -368,8 +457,7 @@ class _NestLowering:
         elif isinstance(owner, FullOp) and isinstance(owner.value.owner, ConstantOp):
             self.l.emit("full", [], [out], self.region, span, value=owner.value.owner.value.data)
         elif isinstance(owner, FullOp):
-            scalar = Step("copy", owner, (owner.value,), self.nest.lanes)
-            self.l.emit("copy", [self.read(owner.value, scalar)], [out], self.region, span)
+            self.l.emit("copy", [self.read(owner.value)], [out], self.region, span)
         else:
             assert isinstance(value, BlockArgument)
             self.l.emit("param", [], [out], self.region, span, name=self.l.names[value.index])

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from tilebuild.diagnostics import Span
 from tilebuild.plan.expr import Expr, const
-from tilebuild.plan.model import Access, Buffer, Fused, Global, Instr, Placed, Plan
+from tilebuild.plan.model import Access, Buffer, Global, Instr, Placed, Plan
 from tilebuild.plan.tree import Node
 from tilebuild.targets.cpu.ctext import C_TYPES, SUFFIXES, VECTORS, expression, literal
 from tilebuild.targets.cpu.lines import Lines
@@ -97,7 +97,7 @@ class NestEmitter:
                 self.constant(i)
         for i in self.instructions:
             for a in i.reads:
-                if self.repeated(a, self.inner) and self.repeated(a, self.outer) or self.shape == (1, 1):
+                if (self.repeated(a, self.inner) and self.repeated(a, self.outer)) or self.shape == (1, 1):
                     self.hoist(a, i.span)
         lines.add(f"const int64_t width = {expression(self.lanes[self.inner])};")
         if self.shape[self.outer] > 1:
@@ -125,7 +125,9 @@ class NestEmitter:
                     self.pointers[i.id, k] = name
                     writes = k >= len(i.reads)
                     c = C_TYPES[self.buffers[a.buffer].dtype]
-                    self.lines.add(f"{'' if writes else 'const '}{c} *const {name} = {global_address(self.plan, a)};", i.span)
+                    self.lines.add(
+                        f"{'' if writes else 'const '}{c} *const {name} = {global_address(self.plan, a)};", i.span
+                    )
 
     def constant(self, i: Instr) -> None:
         buffer = self.buffers[i.writes[0].buffer]
@@ -223,7 +225,9 @@ class NestEmitter:
         self.declare(name, buffer, value, i.span)
         self.ready[out.buffer] = name
         if isinstance(buffer.storage, Placed):
-            self.write(f"b_{out.buffer} + {self.index(out, lane)}", "1", SUFFIXES[buffer.dtype], name, lane, i.span)
+            self.write(
+                f"b_{out.buffer} + {self.index(out, lane)}", "1", SUFFIXES[buffer.dtype], name, lane, span=i.span
+            )
 
     def value(self, i: Instr, lane: _Lane) -> str:
         dtype = self.buffers[i.writes[0].buffer].dtype
@@ -233,7 +237,11 @@ class NestEmitter:
         if i.op == "full":
             return f"tb_splat_{suffix}({literal(str(i.attr('value')), dtype)})"
         if i.op == "iota":
-            return f"tb_iota_i32() + (int32_t){lane.offset}" if i.attr("axis") == self.inner else "tb_splat_i32((int32_t)o)"
+            return (
+                f"tb_iota_i32() + (int32_t){lane.offset}"
+                if i.attr("axis") == self.inner
+                else "tb_splat_i32((int32_t)o)"
+            )
         reads = [self.read(a, lane, i.span) for a in i.reads]
         if i.op == "copy":
             return reads[0]
@@ -241,7 +249,7 @@ class NestEmitter:
             rows, cols = i.reads[0].valid
             valid = (rows, cols)[self.inner], (rows, cols)[self.outer]
             here = f"tb_mask_n(o < {expression(valid[1])} ? {expression(valid[0])} - {lane.offset} : 0)"
-            return f"tb_select_{suffix}({here}, {reads[0]}, {reads[1]})"
+            return f"tb_select_{suffix}({here}, {reads[0]}, tb_splat_{suffix}({literal(str(i.attr('value')), dtype)}))"
         if i.op == "select":
             return f"tb_select_{suffix}({', '.join(reads)})"
         source = self.buffers[i.reads[0].buffer].dtype
@@ -262,7 +270,8 @@ class NestEmitter:
         suffix = SUFFIXES[buffer.dtype]
         if self.along_inner(i):
             if lane.left is not None:
-                value = f"tb_select_{suffix}(tb_mask_n(left), {value}, tb_splat_{suffix}({literal(_IDENTITY[i.op, buffer.dtype], buffer.dtype)}))"
+                identity = literal(_IDENTITY[i.op, buffer.dtype], buffer.dtype)
+                value = f"tb_select_{suffix}(tb_mask_n(left), {value}, tb_splat_{suffix}({identity}))"
             self.lines.add(f"a{i.id}_{lane.copy} = {combine}(a{i.id}_{lane.copy}, {value});", i.span)
             return
         pointer = f"b_{out.buffer} + {self.index(out, lane)}"
@@ -271,7 +280,7 @@ class NestEmitter:
             value = f"o == 0 ? {value} : {combine}({before}, {value})"
         name = f"v{i.id}_{lane.copy}"
         self.declare(name, buffer, value, i.span)
-        self.write(pointer, "1", suffix, name, lane, i.span)
+        self.write(pointer, "1", suffix, name, lane, span=i.span)
 
     # -- memory ---------------------------------------------------------------------------------
 
@@ -289,7 +298,9 @@ class NestEmitter:
         buffer = self.buffers[a.buffer]
         assert isinstance(buffer.storage, Placed), f"{a.buffer} is read before it is made"
         name = f"r_{a.buffer}_{lane.copy}"
-        self.declare(name, buffer, self.vector(f"b_{a.buffer} + {self.index(a, lane)}", "1", SUFFIXES[buffer.dtype], lane), span)
+        self.declare(
+            name, buffer, self.vector(f"b_{a.buffer} + {self.index(a, lane)}", "1", SUFFIXES[buffer.dtype], lane), span
+        )
         self.ready[a.buffer] = name
         return name
 
@@ -305,7 +316,7 @@ class NestEmitter:
         a = i.writes[0]
         value = self.read(i.reads[0], lane, i.span)
         pointer, stride = self.global_pointer(i, len(i.reads), a, lane)
-        self.write(pointer, stride, SUFFIXES[self.buffers[a.buffer].dtype], value, lane, i.span)
+        self.write(pointer, stride, SUFFIXES[self.buffers[a.buffer].dtype], value, lane, span=i.span)
 
     def global_pointer(self, i: Instr, k: int, a: Access, lane: _Lane) -> tuple[str, str]:
         storage = self.buffers[a.buffer].storage
@@ -325,7 +336,7 @@ class NestEmitter:
             return f"tb_load_n_{suffix}({pointer}, {lane.left})"
         return f"tb_load_{suffix}({pointer})"
 
-    def write(self, pointer: str, stride: str, suffix: str, value: str, lane: _Lane, span: Span | None) -> None:
+    def write(self, pointer: str, stride: str, suffix: str, value: str, lane: _Lane, *, span: Span | None) -> None:
         if stride != "1":
             call = f"tb_store_strided_{suffix}({pointer}, {stride}, {lane.left or 'VL'}, {value})"
         elif lane.left is not None:

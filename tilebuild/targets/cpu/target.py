@@ -10,19 +10,18 @@ from typing import TYPE_CHECKING, Literal
 
 from tilebuild import toolchain
 from tilebuild.diagnostics import Diagnostic, TilebuildError
-from tilebuild.plan import planner
-from tilebuild.plan.model import Plan
 from tilebuild.targets.api import Artifact, Edge, Job, Source
-from tilebuild.targets.cpu.ctext import slots
-from tilebuild.targets.cpu.emit import emit
 from tilebuild.toolchain import Tool
 
 if TYPE_CHECKING:
     from tilebuild.ir.dialect import FuncOp
+    from tilebuild.plan.model import Plan
 
 _HERE = Path(__file__).parent
 _ROLE = "c-compiler"
 _MACHINES = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
+# tiles of different dtypes take turns in the same bytes of the arena
+_FLAGS = ("-fno-strict-aliasing",)
 # entry suffix -> instruction set in the toolchain files, least first
 _LEVELS: Mapping[str, Mapping[str, str]] = {
     "x86-64": {"v2": "x86-64-v2", "v3": "x86-64-v3", "v4": "x86-64-v4"},
@@ -41,7 +40,7 @@ class CpuOptions:
 
 
 class Cpu:
-    """See `tilebuild.targets.api.Target`."""
+    """See `tilebuild.targets.api.Target`. A build with nothing to do imports this module: the others wait for use."""
 
     name = "cpu"
     architectures = tuple(_LEVELS)
@@ -54,7 +53,9 @@ class Cpu:
                 Diagnostic(
                     "E403",
                     f"cpu:{arch or '<this machine>'} cannot be built on a {platform.machine()} machine",
-                    fix=f'build it on that machine, or take it out of `targets`; here it is "cpu:{here}"' if here else "",
+                    fix=f'build it on that machine, or take it out of `targets`; here it is "cpu:{here}"'
+                    if here
+                    else "",
                 )
             )
         return here
@@ -71,12 +72,18 @@ class Cpu:
         return lower(func, arch)
 
     def place(self, plan: Plan) -> Plan:
+        from tilebuild.plan import planner
+
         return planner.place(plan)
 
     def emit(self, plans: Sequence[Plan]) -> Mapping[str, Source]:
+        from tilebuild.targets.cpu.emit import emit
+
         return {".c": emit(plans)}
 
     def slots(self, plan: Plan) -> list[str]:
+        from tilebuild.targets.cpu.ctext import slots
+
         return slots(plan)
 
     def support(self) -> Mapping[str, bytes]:
@@ -85,30 +92,44 @@ class Cpu:
     def graph(self, job: Job) -> tuple[list[Edge], Artifact]:
         (compiler,) = job.tools
         options: CpuOptions = job.options
-        levels = {
-            s: isa for s, isa in _LEVELS[job.arch].items() if job.arch != "x86-64" or s in options.levels
-        }
+        levels = {s: isa for s, isa in _LEVELS[job.arch].items() if job.arch != "x86-64" or s in options.levels}
         base = next(iter(_LEVELS[job.arch].values()))
         arena = max((sum(p.scratch().values()) for p in job.plans), default=0)
         edges = [
-            _compile(compiler, job, source, f"{Path(source).stem}_{suffix}", isa, [f"TB_LEVEL={suffix}"], f"{Path(source).stem} {suffix}")
+            _compile(
+                compiler,
+                job,
+                source,
+                f"{Path(source).stem}_{suffix}",
+                isa,
+                define=[f"TB_LEVEL={suffix}"],
+                title=f"{Path(source).stem} {suffix}",
+            )
             for source in job.sources
             for suffix, isa in levels.items()
         ]
-        edges.append(_compile(compiler, job, "arena.c", "arena", base, [f"TB_ARENA_BYTES={arena}"], "scratch memory"))
+        edges.append(
+            _compile(
+                compiler, job, "arena.c", "arena", base, define=[f"TB_ARENA_BYTES={arena}"], title="scratch memory"
+            )
+        )
         present = [f"TB_HAS_{suffix.upper()}" for suffix in levels]
-        edges.append(_compile(compiler, job, "dispatch.c", "dispatch", base, present, "level dispatch"))
+        edges.append(_compile(compiler, job, "dispatch.c", "dispatch", base, define=present, title="level dispatch"))
         objects = tuple(e.output for e in edges)
         library = f"{job.folder}/kernels.so"
         edges.append(Edge(compiler.link_command(objects, library), objects, library, f"link cpu:{job.arch}"))
-        flags = {compiler.identity: tuple(dict.fromkeys(f for isa in levels.values() for f in compiler.flags(isa)))}
+        flags = {
+            compiler.identity: tuple(
+                dict.fromkeys(f for isa in levels.values() for f in (*compiler.flags(isa), *_FLAGS))
+            )
+        }
         return edges, Artifact(library, f"cpu/{job.arch}/kernels.so", tuple(levels), flags)
 
 
-def _compile(compiler: Tool, job: Job, source: str, stem: str, isa: str, define: list[str], title: str) -> Edge:
+def _compile(compiler: Tool, job: Job, source: str, stem: str, isa: str, *, define: list[str], title: str) -> Edge:
     path, output = f"{job.folder}/{source}", f"{job.folder}/{stem}.o"
     command = compiler.compile_command(path, output, arch=isa, include=[job.folder], define=define)
-    return Edge(command, (path,), output, f"compile {title}", f"{output}.d")
+    return Edge((*command, *_FLAGS), (path,), output, f"compile {title}", f"{output}.d")
 
 
 TARGET = Cpu()
