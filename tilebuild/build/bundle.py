@@ -6,17 +6,32 @@ import gzip
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import tilebuild
 from tilebuild.build.records import Record, VariantRecord
 from tilebuild.frontend.discover import KernelDef
-from tilebuild.manifest import FILE_NAME, SCHEMA, BuildEntry, KernelEntry, LibraryEntry, Manifest
+from tilebuild.manifest import FILE_NAME, SCHEMA, BuildEntry, KernelEntry, LibraryEntry, Manifest, VerdictEntry
 from tilebuild.plan import serialize
 from tilebuild.plan.expr import parse_predicates
 from tilebuild.targets.api import Artifact, Job, Target
 
 LOCATOR = '"""Kernels built by tilebuild: `manifest.json` says what is here."""\n'
+
+
+@dataclass(frozen=True)
+class Library:
+    """What one target's graph made: the job, the artifact, and of each variant what the compilers report and the
+    verdict on its final code."""
+
+    key: str
+    target: Target
+    job: Job
+    artifact: Artifact
+    records: Sequence[Record]
+    resources: Mapping[str, Mapping[str, int]]
+    verdicts: Mapping[str, VerdictEntry]
 
 
 def write_if_changed(path: Path, data: bytes) -> None:
@@ -31,8 +46,7 @@ def stage(
     folder: Path,
     package: str,
     kernels: Sequence[KernelDef],
-    made: Sequence[tuple[str, Target, Sequence[Record]]],
-    libraries: Sequence[tuple[str, Job, Artifact]],
+    libraries: Sequence[Library],
 ) -> tuple[Manifest, Mapping[str, Path]]:
     """The manifest, and wheel path -> file for everything under `<package>/_kernels/`."""
     inside = f"{package.replace('.', '/')}/_kernels"
@@ -44,33 +58,34 @@ def stage(
         files[f"{inside}/{name}"] = path
 
     entries: dict[str, LibraryEntry] = {}
-    for key, job, artifact in libraries:
+    for library in libraries:
+        job, artifact = library.job, library.artifact
         data = (folder / artifact.output).read_bytes()
         add(artifact.file, data)
-        entries[key] = {
-            "target": key.split(":")[0],
+        entries[library.key] = {
+            "target": library.target.name,
             "arch": job.arch,
             "file": artifact.file,
             "sha256": hashlib.sha256(data).hexdigest(),
             "bytes": len(data),
             "levels": list(artifact.levels),
             "compilers": [
-                {"name": t.name, "version": t.version, "flags": list(artifact.flags[t.identity])} for t in job.tools
+                {"name": t.name, "version": t.version, "flags": list(artifact.flags.get(t.identity, ()))} for t in job.tools
             ],
         }
     builds: dict[tuple[int, int], list[BuildEntry]] = {}
-    for key, target, records in made:
-        for number, record in enumerate(records):
+    for library in libraries:
+        for number, record in enumerate(library.records):
             for variant in record.variants:
                 text = serialize.dumps(variant.plan).encode()
-                name = f"plans/{key.replace(':', '-')}/{variant.plan.variant}.json.gz"
+                name = f"plans/{library.key.replace(':', '-')}/{variant.plan.variant}.json.gz"
                 add(name, gzip.compress(text, 9, mtime=0))
-                builds.setdefault((number, variant.index), []).append(_build_entry(key, target, variant, name, text))
+                builds.setdefault((number, variant.index), []).append(_build_entry(library, variant, name, text))
     manifest: Manifest = {
         "schema": SCHEMA,
         "tilebuild": tilebuild.__version__,
         "package": package,
-        "kernels": [_kernel_entry(k, n, made, builds) for n, k in enumerate(kernels)],
+        "kernels": [_kernel_entry(k, n, libraries, builds) for n, k in enumerate(kernels)],
         "libraries": entries,
     }
     add(FILE_NAME, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
@@ -78,34 +93,35 @@ def stage(
     return manifest, files
 
 
-def _build_entry(key: str, target: Target, variant: VariantRecord, name: str, text: bytes) -> BuildEntry:
+def _build_entry(library: Library, variant: VariantRecord, name: str, text: bytes) -> BuildEntry:
     plan = variant.plan
+    scratch = {f"{space}_bytes": size for space, size in plan.scratch().items()}
     return {
         "target": plan.target,
         "arch": plan.arch,
-        "library": key,
+        "library": library.key,
         "entry": plan.variant,
-        "slots": target.slots(plan),
+        "slots": library.target.slots(plan),
         "grid": [str(e) for e in plan.launch.grid],
         "plan": name,
         "plan_sha256": hashlib.sha256(text).hexdigest(),
-        "resources": {f"{space}_bytes": size for space, size in sorted(plan.scratch().items())},
-        "verdict": variant.verdict,
+        "resources": {**scratch, **library.resources.get(plan.variant, {})},
+        "verdict": library.verdicts.get(plan.variant, variant.verdict),
     }
 
 
 def _kernel_entry(
     kernel: KernelDef,
     number: int,
-    made: Sequence[tuple[str, Target, Sequence[Record]]],
+    libraries: Sequence[Library],
     builds: Mapping[tuple[int, int], list[BuildEntry]],
 ) -> KernelEntry:
     # what a variant's guard says is decided by the choice of the variant; the rest must hold for every call
     guards = [{str(p) for p in parse_predicates(v.when)} if v.when else set() for v in kernel.variants]
     facts = {
         str(f)
-        for _, _, records in made
-        for v in records[number].variants
+        for library in libraries
+        for v in library.records[number].variants
         for f in v.plan.contract.facts
         if str(f) not in guards[v.index]
     }

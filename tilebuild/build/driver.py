@@ -21,6 +21,7 @@ from tilebuild.targets import api
 from tilebuild.targets.api import Artifact, Edge, Job, Target
 
 if TYPE_CHECKING:
+    from tilebuild.build.bundle import Library
     from tilebuild.build.records import Record
     from tilebuild.frontend.discover import KernelDef
 
@@ -144,9 +145,30 @@ def _build(project: Path, config: Config, selected: Sequence[_Selected], folder:
     jobs = [_job(s, of_target, folder, config) for s, of_target in made]
     graphs = [s.target.graph(job) for (s, _), job in zip(made, jobs)]
     _compile(project, folder, made, jobs, graphs, log=log)
-    libraries = [(s.name, job, artifact) for (s, _), job, (_, artifact) in zip(made, jobs, graphs)]
-    manifest, files = bundle.stage(folder, package, kernels, [(s.name, s.target, r) for s, r in made], libraries)
+    libraries = [
+        _library(s, of_target, job, artifact, folder=folder, severities=records.severities, log=log)
+        for (s, of_target), job, (_, artifact) in zip(made, jobs, graphs)
+    ]
+    manifest, files = bundle.stage(folder, package, kernels, libraries)
     return KernelBuild(package, files, manifest)
+
+
+def _library(
+    s: _Selected,
+    records: Sequence[Record],
+    job: Job,
+    artifact: Artifact,
+    *,
+    folder: Path,
+    severities: Mapping[str, str],
+    log: Log,
+) -> Library:
+    from tilebuild.build import judged
+    from tilebuild.build.bundle import Library
+
+    verdicts = {v.plan.variant: v.verdict for r in records for v in r.variants}
+    found = judged.final_code(folder, s.target.texts(job), verdicts, severities, arch=s.arch, log=log)
+    return Library(s.name, s.target, job, artifact, records, s.target.resources(job, folder), found)
 
 
 def _summary(record: Record) -> str:

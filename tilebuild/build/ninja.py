@@ -14,7 +14,7 @@ from pathlib import Path
 from tilebuild.build import made
 from tilebuild.build.bundle import write_if_changed
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
-from tilebuild.targets.api import Edge
+from tilebuild.targets.api import PYTHON, Edge
 
 LineMap = Mapping[str, Sequence["Span | None"]]
 _HEADER = """ninja_required_version = 1.10
@@ -69,7 +69,7 @@ def run(
         stdin=subprocess.DEVNULL,
         text=True,
         errors="replace",
-        env={**os.environ, "NINJA_STATUS": "[%f/%t] ", **environment},
+        env={**os.environ, "NINJA_STATUS": "[%f/%t] ", "TILEBUILD_PYTHON": sys.executable, **environment},
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
@@ -87,11 +87,17 @@ def _graph(edges: Sequence[tuple[Edge, str]]) -> str:
         rule = "with_depfile" if edge.depfile else "plain"
         inputs = " ".join(map(_path, edge.inputs))
         parts.append(f"build {_path(edge.output)}: {rule} {inputs} | {_path(extra)}")
-        parts.append(f"  cmd = {shlex.join(edge.command).replace('$', '$$')}")
+        parts.append(f"  cmd = {_command(edge.command)}")
         parts.append(f"  title = {edge.title.replace('$', '$$')}")
         if edge.depfile:
             parts.append(f"  depfile = {edge.depfile.replace('$', '$$')}")
     return "\n".join(parts) + "\n"
+
+
+def _command(words: Sequence[str]) -> str:
+    """The shell command. The interpreter is named by a variable of the environment: that of an isolated build has
+    another path in every build, and a command line that changes is run again."""
+    return " ".join('"$$TILEBUILD_PYTHON"' if w == PYTHON else shlex.quote(w).replace("$", "$$") for w in words)
 
 
 def _path(text: str) -> str:

@@ -13,6 +13,7 @@ from typing import Any
 from tilebuild import oracle
 from tilebuild.build import sealed
 from tilebuild.build.config import Config
+from tilebuild.build.judged import weigh
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.frontend.discover import KernelDef, VariantDef
 from tilebuild.manifest import VerdictEntry
@@ -79,7 +80,7 @@ class Records:
                 plan, warnings = _plan(kernel, variant, f"{stem}_{index}", target, arch)
                 report = oracle.judge(plan, self.severities)
                 variants.append(VariantRecord(index, plan, oracle.verdict_entry(report)))
-                diagnostics += [*warnings, *_findings(report, self.severities)]
+                diagnostics += [*warnings, *weigh(report, self.severities)]
         if not variants:
             raise TilebuildError(
                 Diagnostic(
@@ -91,13 +92,6 @@ class Records:
             )
         sources = target.emit([v.plan for v in variants])
         return Record(stem, tuple(variants), sources, tuple(dict.fromkeys(diagnostics)))
-
-
-def _findings(report: oracle.Report, severities: Mapping[str, str]) -> Iterator[Diagnostic]:
-    """The oracle's findings as the configuration weighs them. An unknown about code of our own is an error like a
-    violation: what cannot be proved is not to be emitted."""
-    for finding, diagnostic in zip(report.findings, oracle.diagnostics(report)):
-        yield dataclasses.replace(diagnostic, severity="error" if severities[finding.check] == "error" else "warning")
 
 
 def stems(kernels: Sequence[KernelDef], reserved: Collection[str]) -> list[str]:

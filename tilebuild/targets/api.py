@@ -23,9 +23,12 @@ class Source:
     spans: tuple[Span | None, ...]
 
 
+PYTHON = "{python}"  # the word of a command that stands for the interpreter that runs the build
+
+
 @dataclass(frozen=True)
 class Edge:
-    """A command of the build graph. Paths are relative to the build directory."""
+    """A command of the build graph. Paths are relative to the build directory; see `PYTHON` for the first word."""
 
     command: tuple[str, ...]
     inputs: tuple[str, ...]
@@ -90,6 +93,14 @@ class Target(Protocol):
 
     def graph(self, job: Job) -> tuple[list[Edge], Artifact]:
         """The commands that turn the sources into the library."""
+
+    def resources(self, job: Job, folder: Path) -> Mapping[str, Mapping[str, int]]:
+        """What the compilers report of each variant once the graph has run in `folder`: variant -> name -> number
+        (registers, bytes)."""
+
+    def texts(self, job: Job) -> Mapping[str, str]:
+        """The final code of each variant as text that the oracle reads: variant -> file in the build directory.
+        Empty for a target whose plan is all there is to judge."""
 
 
 def installed() -> dict[str, Target]:

@@ -125,6 +125,12 @@ class Cpu:
         }
         return edges, Artifact(library, f"cpu/{job.arch}/kernels.so", tuple(levels), flags)
 
+    def resources(self, job: Job, folder: Path) -> Mapping[str, Mapping[str, int]]:
+        return {}
+
+    def texts(self, job: Job) -> Mapping[str, str]:
+        return {}
+
 
 def _compile(compiler: Tool, job: Job, source: str, stem: str, isa: str, *, define: list[str], title: str) -> Edge:
     path, output = f"{job.folder}/{source}", f"{job.folder}/{stem}.o"

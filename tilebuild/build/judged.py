@@ -1,0 +1,69 @@
+"""The oracle as a build step on final code: the verdict on what a compiler made, next to the one on the plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from tilebuild import oracle
+from tilebuild.diagnostics import Diagnostic, TilebuildError
+from tilebuild.manifest import VerdictEntry
+from tilebuild.oracle import Report
+
+
+def weigh(report: Report, severities: Mapping[str, str]) -> Iterator[Diagnostic]:
+    """The oracle's findings as the configuration weighs them. An unknown about code of our own is an error like a
+    violation: what cannot be proved is not to be emitted."""
+    for finding, diagnostic in zip(report.findings, oracle.diagnostics(report)):
+        yield dataclasses.replace(diagnostic, severity="error" if severities[finding.check] == "error" else "warning")
+
+
+def final_code(
+    folder: Path,
+    texts: Mapping[str, str],
+    plans: Mapping[str, VerdictEntry],
+    severities: Mapping[str, str],
+    *,
+    arch: str,
+    log: Callable[[str], None],
+) -> dict[str, VerdictEntry]:
+    """The verdicts of variants whose final code is text that the oracle reads: that of the plan and that of the code
+    together, at the code's scope. `texts` maps a variant to its file in `folder`.
+
+    Raises `TilebuildError` with every finding that the configuration calls an error.
+    """
+    verdicts: dict[str, VerdictEntry] = {}
+    problems: list[Diagnostic] = []
+    for file in sorted(set(texts.values())):
+        reports = oracle.judge_text((folder / file).read_text(encoding="utf-8"), file, arch=arch, severities=severities)
+        by_entry = {report.kernel: report for report in reports}
+        for report in reports:
+            for diagnostic in weigh(report, severities):
+                if diagnostic.severity == "error":
+                    problems.append(diagnostic)
+                else:
+                    log(diagnostic.render())
+        for variant in (v for v, f in texts.items() if f == file):
+            if variant not in by_entry:
+                problems.append(Diagnostic("E722", f"{file} holds no entry {variant}: the oracle cannot judge it"))
+            else:
+                verdicts[variant] = together([plans[variant], oracle.verdict_entry(by_entry[variant])])
+    if problems:
+        raise TilebuildError(problems)
+    return verdicts
+
+
+def together(verdicts: Sequence[VerdictEntry]) -> VerdictEntry:
+    """One entry for several verdicts on one kernel: of each check the worst, at the scope of the last."""
+    checks: dict[str, str] = {}
+    for verdict in verdicts:
+        for check, outcome in verdict["checks"].items():
+            checks[check] = oracle.worst([outcome, checks.get(check, outcome)])
+    return {
+        "outcome": oracle.worst([v["outcome"] for v in verdicts]),
+        "scope": verdicts[-1]["scope"],
+        "oracle": verdicts[-1]["oracle"],
+        "checks": checks,
+        "findings": [f for v in verdicts for f in v["findings"]],
+    }
