@@ -90,6 +90,9 @@ class Description:
     """Command lines by step ("compile", "link", ...), with placeholders."""
     platforms: Mapping[str, Platform]
     """By a pattern over machine-system[-libc], such as `x86_64-linux-gnu`; the first that fits counts."""
+    module: str = ""
+    """For a library instead of an executable: the Python module to run, with the file that was found as its first
+    argument."""
     arguments: tuple[str, ...] = ()
     """Follow the executable in every command but the version probe."""
     flags: tuple[str, ...] = ()

@@ -48,6 +48,13 @@ def stamp(command: Sequence[str], environ: Mapping[str, str]) -> list[Stamp]:
     return stamps
 
 
+def file_stamp(path: str) -> list[Stamp]:
+    """The stamp of a file that a program loads."""
+    resolved = os.path.realpath(path)
+    status = os.stat(resolved)
+    return [(resolved, status.st_size, status.st_mtime_ns)]
+
+
 def ask(command: Sequence[str], stamps: Sequence[Stamp], environ: Mapping[str, str], cache: Path | None) -> Answer:
     """What `command` prints. `stamps` identify the executables, and without any the answer is not remembered; `cache`
     is the file of answers on disk."""

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -167,6 +168,13 @@ def _from_environment(
         yield Candidate(description, f"{place.environment} is not set")
         return
     where = f"{place.environment}={value}"
+    if description.module:
+        if os.path.isfile(value):
+            candidate = Candidate(description, command=_library(description, os.path.abspath(value)), chosen=True)
+            yield _judged(candidate, probe.file_stamp(value), environ, cache)
+        else:
+            yield Candidate(description, f"{where} names no file", chosen=True)
+        return
     try:
         command = (value,) if os.path.isfile(value) else tuple(shlex.split(value))
     except ValueError as error:
@@ -192,12 +200,16 @@ def _from_package(description: Description, place: Place, environ: Mapping[str, 
         for suffix in ("", ".exe"):
             path = Path(directory, place.file + suffix)
             if path.is_file():
-                command = (str(path),)
-                stamps = probe.stamp(command, environ)
+                command = _library(description, str(path)) if description.module else (str(path),)
+                stamps = probe.file_stamp(str(path)) if description.module else probe.stamp(command, environ)
                 # an isolated build environment is another place and time for the same bytes
                 content = [_distribution(place.package), path.stat().st_size]
                 return _judged(Candidate(description, command=command), stamps, environ, cache, content)
     return Candidate(description, f"the Python package {place.package} has no file {place.file}")
+
+
+def _library(description: Description, path: str) -> tuple[str, ...]:
+    return (sys.executable, "-m", description.module, path)
 
 
 def _distribution(package: str) -> str:

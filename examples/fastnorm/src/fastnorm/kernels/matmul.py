@@ -5,15 +5,22 @@ import tilebuild as tb
 M, N, K = tb.dims("M N K")
 
 
-@tb.kernel
+@tb.kernel(
+    variants=[
+        tb.V(BM=192, BN=512, BK=128, target="cpu"),
+        tb.V(BM=128, BN=128, BK=32, target="gpu"),
+        tb.V(BM=32, BN=32, BK=32, target="spirv"),
+        tb.V(BM=128, BN=128, BK=128, target="pto"),
+    ]
+)
 def matmul(
     a: tb.In[tb.f32, M, K],
     b: tb.In[tb.f32, K, N],
     c: tb.Out[tb.f32, M, N],
     *,
-    BM: tb.Const = 96,
-    BN: tb.Const = 256,
-    BK: tb.Const = 256,
+    BM: tb.Const,
+    BN: tb.Const,
+    BK: tb.Const,
 ):
     """c = a @ b, tile by tile, accumulated in float32"""
     i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))
