@@ -153,6 +153,9 @@ class _Recorder:
     def available(self, build: Any, library: Any) -> tuple[bool, str]:
         return True, "always here"
 
+    def preference(self, build: Any, library: Any) -> int:
+        return 0
+
     def load(self, path: str, library: Any) -> _Recorder:
         return self
 
@@ -190,7 +193,7 @@ def test_the_best_target_fails_to_load_and_the_next_one_runs(site: Site, monkeyp
 
     module = types.ModuleType("tilebuild.runtime.devices.refusing")
     module.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
-    for name in ("rank", "memory", "available", "load"):
+    for name in ("rank", "memory", "available", "preference", "load"):
         setattr(module, name, getattr(Refusing(), name))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     builds = build("mark_1", "ptr:y dim:N"), build("mark_2", "ptr:y dim:N", target="refusing")

@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "judge plans: of a wheel, a build or a package, or files that tilebuild did not make",
     "plan": "show what is physical about kernels: buffers, memory, instructions",
     "doctor": "show which compilers and devices this machine has, and what is missing",
+    "why": "show which build of each kernel this machine runs, and why not the others",
     "config": "show the configuration of a project and where each value comes from",
 }
 

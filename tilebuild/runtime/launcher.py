@@ -95,7 +95,7 @@ class Launcher:
 
     def _look(self) -> dict[str, Device]:
         """Judge every build without loading one; the devices of the usable targets, best first."""
-        looked: list[tuple[int, Candidate]] = []
+        looked: list[tuple[int, int, Candidate]] = []
         devices: dict[str, Device] = {}
         for build in {(b["target"], b["arch"]): b for v in self._kernel["variants"] for b in v["builds"]}.values():
             library = self._package.manifest["libraries"][build["library"]]
@@ -104,12 +104,13 @@ class Launcher:
             try:
                 found = device(build["target"])
                 accepted, reason = found.available(build, library)
-                looked.append((found.rank, Candidate(build["target"], build["arch"], accepted, reason)))
+                fit = found.preference(build, library) if accepted else 0
+                looked.append((found.rank, -fit, Candidate(build["target"], build["arch"], accepted, reason)))
                 devices[build["target"]] = found
             except DeviceError as e:
-                looked.append((sys.maxsize, Candidate(build["target"], build["arch"], False, str(e))))
-        looked.sort(key=lambda entry: entry[0])
-        self.trace += [candidate for _, candidate in looked]
+                looked.append((sys.maxsize, 0, Candidate(build["target"], build["arch"], False, str(e))))
+        looked.sort(key=lambda entry: entry[:2])
+        self.trace += [candidate for _, _, candidate in looked]
         usable = {c.target: devices[c.target] for c in self.trace if c.accepted}
         if self._otherwise is not None:
             usable |= {t: d for t, d in self._otherwise._devices.items() if t not in usable}
@@ -167,9 +168,10 @@ class Launcher:
             return self._variants[target]
 
     def _link(self, target: str, variant: VariantEntry) -> _Variant | None:
-        accepted = {(c.target, c.arch) for c in self.trace if c.accepted}
-        for build in variant["builds"]:
-            if build["target"] == target and (target, build["arch"]) in accepted and _fits(variant, build):
+        builds = {b["arch"]: b for b in variant["builds"] if b["target"] == target and _fits(variant, b)}
+        for candidate in self.trace:  # best first
+            if candidate.accepted and candidate.target == target and candidate.arch in builds:
+                build = builds[candidate.arch]
                 parameters = self._contract.parameters
                 return _Variant(
                     expressions.condition(variant["when"], parameters.symbols) if variant["when"] else None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -20,7 +21,7 @@ from tilebuild.targets.pto.merge import merge
 from tilebuild.targets.pto.target import TARGET, PtoOptions
 from tilebuild.targets.pto.verify import verify
 
-CACHE = Path("unused")
+CACHE = Path(tempfile.mkdtemp()) / "probes.json"
 FAKE = """#!{python}
 import sys
 if "--version" in sys.argv:

@@ -44,6 +44,10 @@ class Device(Protocol):
         """Whether this machine can run the build, and why or why not; loads nothing and changes nothing."""
         ...
 
+    def preference(self, build: BuildEntry, library: LibraryEntry) -> int:
+        """How well an available build fits the machine among those of its target; the higher one is taken."""
+        ...
+
     def load(self, path: str, library: LibraryEntry) -> Library:
         """Load a verified library; raises `DeviceError`."""
         ...

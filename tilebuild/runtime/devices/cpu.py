@@ -25,6 +25,10 @@ def available(build: BuildEntry, library: LibraryEntry) -> tuple[bool, str]:
     return accepted, f"this machine is {machine.describe()}"
 
 
+def preference(build: BuildEntry, library: LibraryEntry) -> int:
+    return 0  # a machine has one architecture of this target
+
+
 def load(path: str, library: LibraryEntry) -> CpuLibrary:
     try:
         handle = ctypes.CDLL(path)

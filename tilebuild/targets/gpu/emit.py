@@ -193,6 +193,7 @@ class _Entry:
             if zeros and (inner | pitches[0]) % u == 0 and held + self.mapping.rows(rows) * u <= _DOT_VALUES
         )
         at_once = next(fits, 1)
-        sizes = f"{rows}, {cols}, {self.mapping.groups}, {self.mapping.threads}, {pitches[0]}, {pitches[1]}, {at_once}"
+        block = f"{self.mapping.groups}, {self.mapping.threads}"
+        sizes = f"{rows}, {cols}, {inner}, {block}, {pitches[0]}, {pitches[1]}, {at_once}"
         call = f"tb_dot<{sizes}>({acc.buffer}, {a.buffer}, {b.buffer}, (int){expression(k)}, group, thread);"
         self.lines.add(call, instr.span)

@@ -290,11 +290,13 @@ __device__ __forceinline__ void tb_stage_strided(T *to, const T *p, long long st
 
 //# tb_dot: tb_vec
 // acc[i][q][v] += sum over k of a[row i][k] * b[k][column (q, v)], in the order of k, U of them at a time; k is rounded
-// up to that, which meets zeros. ROWS and COLS are the tile's, GROUPS and THREADS the block's, LDA and LDB the pitches.
-template <int ROWS, int COLS, int GROUPS, int THREADS, int LDA, int LDB, int U, int M, int Q, int V>
+// up to that, which meets zeros. ROWS, COLS and INNER are the tiles', GROUPS and THREADS the block's, LDA and LDB the
+// pitches. k never exceeds INNER; saying so in 32 bits lets whoever reads the PTX see where the loop ends.
+template <int ROWS, int COLS, int INNER, int GROUPS, int THREADS, int LDA, int LDB, int U, int M, int Q, int V>
 __device__ __forceinline__ void tb_dot(float (&acc)[M][Q][V], const float *a, const float *b, int k, int group,
                                        int thread)
 {
+    k = min(max(k, 0), INNER);
 #pragma unroll 1
     for (int p = 0; p < k; p += U) {
         tb_vec<float, U> x[M];
