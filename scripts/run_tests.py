@@ -2,11 +2,13 @@
 
     python3 scripts/run_tests.py [pytest's arguments]
 
-Needs Python 3.10 or newer and a package index. Standard library only.
+Needs Python 3.10 or newer and a package index. Standard library only. TILEBUILD_TEST_EXTRAS names further extras to
+install, with commas: `cuda` brings the CUDA compilers (250 MB), without which tests that need them are skipped.
 """
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -18,7 +20,8 @@ def main() -> int:
     if sys.version_info < (3, 10):  # noqa: UP036
         sys.exit(f"tilebuild needs Python 3.10 or newer, and this is {sys.version.split()[0]}")
     python = wheelhouse.environment(wheelhouse.ROOT / "build" / "test-env")
-    wheelhouse.pip(python, "install", f"{wheelhouse.ROOT}[test]")
+    extras = ",".join(["test", *filter(None, os.environ.get("TILEBUILD_TEST_EXTRAS", "").split(","))])
+    wheelhouse.pip(python, "install", f"{wheelhouse.ROOT}[{extras}]")
     # the program rather than `python -m pytest`, which would put the tree before the installed package
     return subprocess.call([python.with_name("pytest"), *sys.argv[1:]], cwd=wheelhouse.ROOT)
 

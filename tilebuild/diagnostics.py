@@ -76,7 +76,9 @@ def _excerpt(span: Span | None, root: Path | None) -> list[str]:
         return []
     # ast counts columns in UTF-8 bytes; a terminal counts characters
     start = len(source.encode()[: span.column].decode(errors="replace"))
-    end = len(source.encode()[: span.end_column].decode(errors="replace")) if span.end_line == span.line else len(source)
+    end = (
+        len(source.encode()[: span.end_column].decode(errors="replace")) if span.end_line == span.line else len(source)
+    )
     margin = " " * len(str(span.line))
     caret = "".join(c if c == "\t" else " " for c in source[:start]) + "^" * max(1, end - start)
     return [f"  {span.line} | {source}", f"  {margin} | {caret}"]

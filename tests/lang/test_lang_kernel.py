@@ -1,4 +1,4 @@
-# ruff: noqa: N803 (constants are written in capitals)
+
 """The objects that the decorators and the annotations make, before anything is executed."""
 
 from __future__ import annotations

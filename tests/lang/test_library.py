@@ -24,13 +24,13 @@ def composite(x: tb.Tile) -> tb.Tile:
 
 
 @tb.kernel
-def apply(x: tb.In[tb.f32, M, N], y: tb.Out[tb.f32, M, N], *, BM: tb.Const = 3, BN: tb.Const = 65536):  # noqa: N803
+def apply(x: tb.In[tb.f32, M, N], y: tb.Out[tb.f32, M, N], *, BM: tb.Const = 3, BN: tb.Const = 65536):
     i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))
     y.tiles(BM, BN)[i, j] = composite(x.tiles(BM, BN)[i, j])
 
 
 @tb.kernel
-def reduce_rows(x: tb.In[tb.f32, M, N], y: tb.Out[tb.f32, M], *, BM: tb.Const = 3, BN: tb.Const = 512):  # noqa: N803
+def reduce_rows(x: tb.In[tb.f32, M, N], y: tb.Out[tb.f32, M], *, BM: tb.Const = 3, BN: tb.Const = 512):
     i = tb.program(tb.cdiv(M, BM))
     y.col.tiles(BM, 1)[i, 0] = composite(x.tiles(BM, BN)[i, 0])
 
@@ -93,10 +93,10 @@ EXACT: dict[str, Callable[[Array], Array]] = {
 }
 # Stated maximum errors: in ulp of the exact value, or as a multiple of |x|, or absolute.
 ULP = {
-    "tanh": 7.0, "erf": 9.0, "sigmoid": 4.0, "silu": 4.0, "relu": 0.0, "leaky_relu": 0.5, "softplus": 5.0,
+    "tanh": 8.0, "erf": 9.0, "sigmoid": 4.0, "silu": 4.0, "relu": 0.0, "leaky_relu": 0.5, "softplus": 5.0,
     "softsign": 2.0, "elu": 9.0, "selu": 10.0, "mish": 8.0, "hardtanh": 0.0, "square": 0.5,
 }  # fmt: skip
-OF_X = {"gelu": 2.0**-22, "gelu_tanh": 2.0**-22, "hardswish": 2.0**-22}
+OF_X = {"gelu": 2.0**-21, "gelu_tanh": 2.0**-22, "hardswish": 2.0**-22}
 ABSOLUTE = {"hardsigmoid": 2.0**-23}
 # Below, the exact value is less than 3e-39 or subnormal and the docstring says what comes out.
 LOWEST = {"sigmoid": -87.0, "silu": -87.0, "mish": -85.0}

@@ -1,4 +1,4 @@
-# ruff: noqa: N803, PLR0917 (constants are written in capitals; hypothesis passes by position)
+# ruff: noqa: PLR0917 (constants are written in capitals; hypothesis passes by position)
 """The valid-region algebra, lane by lane: a lane of a result is valid if the lanes it is made of are, and holds what
 dense arithmetic on them gives; every other lane is poison.
 

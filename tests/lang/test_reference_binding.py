@@ -1,4 +1,4 @@
-# ruff: noqa: N803, PLR0917 (constants are written in capitals; kernels have as many arrays as they need)
+# ruff: noqa: PLR0917 (constants are written in capitals; kernels have as many arrays as they need)
 """How a call of `kernel.reference` becomes arrays, dimensions, scalars and constants."""
 
 from __future__ import annotations

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilebuild.build.driver import KernelBuild
-
 from tilebuild.manifest import SCHEMA, Manifest
 
 PYPROJECT = """

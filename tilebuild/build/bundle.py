@@ -70,7 +70,8 @@ def stage(
             "bytes": len(data),
             "levels": list(artifact.levels),
             "compilers": [
-                {"name": t.name, "version": t.version, "flags": list(artifact.flags.get(t.identity, ()))} for t in job.tools
+                {"name": t.name, "version": t.version, "flags": list(artifact.flags.get(t.identity, ()))}
+                for t in job.tools
             ],
         }
     builds: dict[tuple[int, int], list[BuildEntry]] = {}

@@ -161,7 +161,8 @@ def field_docs(cls: type) -> dict[str, str]:
 def built_in() -> dict[str, type[Any]]:
     """The options classes of the targets that come with tilebuild, by name, in name order."""
     folders = [module.name for module in pkgutil.iter_modules(targets.__path__) if module.ispkg]
-    found = [importlib.import_module(f"{targets.__name__}.{name}").TARGET for name in sorted(folders)]
+    modules = [importlib.import_module(f"{targets.__name__}.{name}") for name in sorted(folders)]
+    found = [module.TARGET for module in modules if hasattr(module, "TARGET")]  # some folders are what targets share
     return {target.name: target.options for target in found}
 
 

@@ -95,7 +95,8 @@ def _select(config: Config) -> list[_Selected]:
     found = []
     for spec in config.targets:
         target = targets[spec.name]
-        found.append(_Selected(target, target.architecture(spec.arch), config.options(spec.name, target.options)))
+        options = config.options(spec.name, target.options)
+        found.append(_Selected(target.with_options(options), target.architecture(spec.arch), options))
     return found
 
 
@@ -166,8 +167,7 @@ def _library(
     from tilebuild.build import judged
     from tilebuild.build.bundle import Library
 
-    verdicts = {v.plan.variant: v.verdict for r in records for v in r.variants}
-    found = judged.final_code(folder, s.target.texts(job), verdicts, severities, arch=s.arch, log=log)
+    found = judged.final_code(folder, s.target.texts(job), records, severities, arch=s.arch, log=log)
     return Library(s.name, s.target, job, artifact, records, s.target.resources(job, folder), found)
 
 

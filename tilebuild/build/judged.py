@@ -5,11 +5,15 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tilebuild import oracle
 from tilebuild.diagnostics import Diagnostic, TilebuildError
 from tilebuild.manifest import VerdictEntry
 from tilebuild.oracle import Report
+
+if TYPE_CHECKING:
+    from tilebuild.build.records import Record
 
 
 def weigh(report: Report, severities: Mapping[str, str]) -> Iterator[Diagnostic]:
@@ -22,7 +26,7 @@ def weigh(report: Report, severities: Mapping[str, str]) -> Iterator[Diagnostic]
 def final_code(
     folder: Path,
     texts: Mapping[str, str],
-    plans: Mapping[str, VerdictEntry],
+    records: Sequence[Record],
     severities: Mapping[str, str],
     *,
     arch: str,
@@ -33,10 +37,22 @@ def final_code(
 
     Raises `TilebuildError` with every finding that the configuration calls an error.
     """
+    plans = {v.plan.variant: v for r in records for v in r.variants}
+    spans = {
+        v: source.spans for r in records for source in r.sources.values() for v in (x.plan.variant for x in r.variants)
+    }
     verdicts: dict[str, VerdictEntry] = {}
     problems: list[Diagnostic] = []
     for file in sorted(set(texts.values())):
-        reports = oracle.judge_text((folder / file).read_text(encoding="utf-8"), file, arch=arch, severities=severities)
+        here = [v for v, f in texts.items() if f == file]
+        reports = oracle.judge_text(
+            (folder / file).read_text(encoding="utf-8"),
+            file,
+            arch=arch,
+            launches={v: plans[v].plan.launch for v in here},
+            severities=severities,
+            spans=spans[here[0]],
+        )
         by_entry = {report.kernel: report for report in reports}
         for report in reports:
             for diagnostic in weigh(report, severities):
@@ -44,11 +60,11 @@ def final_code(
                     problems.append(diagnostic)
                 else:
                     log(diagnostic.render())
-        for variant in (v for v, f in texts.items() if f == file):
+        for variant in here:
             if variant not in by_entry:
                 problems.append(Diagnostic("E722", f"{file} holds no entry {variant}: the oracle cannot judge it"))
             else:
-                verdicts[variant] = together([plans[variant], oracle.verdict_entry(by_entry[variant])])
+                verdicts[variant] = together([plans[variant].verdict, oracle.verdict_entry(by_entry[variant])])
     if problems:
         raise TilebuildError(problems)
     return verdicts

@@ -70,6 +70,9 @@ class Target(Protocol):
     def architecture(self, arch: str) -> str:
         """The architecture to build for, the machine's where `arch` is empty; raises E403 where it cannot be built."""
 
+    def with_options(self, options: Any) -> Target:
+        """The target whose `lower`, `place` and `emit` heed these options; itself where they do not matter there."""
+
     def requirements(self, options: Any, cache: Path) -> list[str]:
         """What to ask the package index for (PEP 508) so that the target's tools are there."""
 

@@ -1,4 +1,3 @@
-# ruff: noqa: N803, N806
 """Kernels on the structure of the language: views, loops, broadcasts, products. A module of the tests' package.
 
 Extents of tiles are no powers of two, so that every vector width meets a ragged end.

@@ -127,6 +127,9 @@ class Core:
             env[op.results[0]] = values[0]
         elif name == "arith.sitofp":
             env[op.results[0]] = np.float32(values[0])
+        elif name == "arith.mulf":
+            with np.errstate(over="ignore", invalid="ignore"):
+                env[op.results[0]] = np.float32(values[0]) * np.float32(values[1])
         elif name in ("pto.get_block_idx", "pto.get_block_num"):
             env[op.results[0]] = self.number if name.endswith("idx") else self.count
         elif name == "pto.addptr":

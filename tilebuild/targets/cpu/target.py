@@ -60,6 +60,9 @@ class Cpu:
             )
         return here
 
+    def with_options(self, options: CpuOptions) -> Cpu:
+        return self
+
     def requirements(self, options: CpuOptions, cache: Path) -> list[str]:
         return toolchain.requirements(_ROLE, options.compiler, cache=cache)
 

@@ -56,6 +56,9 @@ class Gpu:
             Diagnostic("E403", message, fix=f'write "gpu:sm_80", or another of {", ".join(ARCHITECTURES)}')
         )
 
+    def with_options(self, options: GpuOptions) -> Gpu:
+        return self
+
     def requirements(self, options: GpuOptions, cache: Path) -> list[str]:
         wanted = [(COMPILER, options.compiler), (ASSEMBLER, AUTO), (LINKER, AUTO)]
         # all parts come from one release: where one is missing, none of those that are there is relied on

@@ -299,7 +299,7 @@ class _Function:
         name, text = instr.writes[0].buffer, self.text
         dtype = self.buffers[name].dtype
         if instr.op == "full":
-            value = text.literal(str(instr.attr("value")), dtype)
+            value = text.literal(str(instr.attr("value")), dtype, instr.span)
         elif instr.op == "param":
             value = f"%scalar.{instr.attr('name')}"
         else:
@@ -328,7 +328,7 @@ class _Function:
         turned = self.is_column(result.buffer)
         dtype = self.buffers[result.buffer].dtype
         whole, kind = self.operand(result, turned, instr)
-        value = self.text.literal(str(instr.attr("value")), dtype)
+        value = self.text.literal(str(instr.attr("value")), dtype, instr.span)
         self.text.add(f"pto.texpands ins({value} : {DTYPES[dtype]}) outs({whole} : {kind})", instr.span)
         part = Access(result.buffer, result.rows, result.cols, source.valid)
         read, read_type = self.operand(source, turned, instr)

@@ -45,6 +45,9 @@ class Pto:
             raise TilebuildError(Diagnostic("E403", message, fix='write "pto:a2a3" in `targets`'))
         return arch
 
+    def with_options(self, options: PtoOptions) -> Pto:
+        return self
+
     def requirements(self, options: PtoOptions, cache: Path) -> list[str]:
         return []
 

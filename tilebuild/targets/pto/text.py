@@ -12,6 +12,7 @@ from tilebuild.plan.bounds import Ranges, nonnegative
 from tilebuild.plan.expr import Atom, Expr, Sym
 
 _BINARY = {"//": "arith.divsi", "%": "arith.remsi", "min": "arith.minsi", "max": "arith.maxsi"}
+_LARGEST = (2 - 2**-23) * 2.0**127  # of float32
 
 
 class Text:
@@ -68,12 +69,32 @@ class Text:
         prefix = {"index": "c", "i64": "a", "i32": "i"}[kind]
         return self.constant(f"%{prefix}{'m' if value < 0 else ''}{abs(value)}", str(value), kind)
 
-    def literal(self, text: str, dtype: str) -> str:
-        """A number's text as a constant of the dtype."""
+    def literal(self, text: str, dtype: str, span: Span | None = None) -> str:
+        """A number's text as a scalar of the dtype."""
         if dtype == "i32":
             return self.integer(int(text), "i32")
-        number = f"arith.constant {float_text(float(text))} : {dtype}"
-        return self.constants.setdefault(number, f"%f{len(self.constants)}")
+        value = float32(float(text))
+        if not math.isfinite(value):
+            return self.limitless(value, dtype, span)
+        return self.constants.setdefault(f"arith.constant {value:.9e} : {dtype}", f"%f{len(self.constants)}")
+
+    def limitless(self, value: float, dtype: str, span: Span | None) -> str:
+        """An infinity or NaN, computed: ptoas 0.27 writes the constant, and what folds to it, as `Inf.0f`, no C++.
+
+        Twice or more the largest float is infinite, and the number of cores is what it cannot fold.
+        """
+        one = self.integer(1)
+        more = self.binary("arith.addi", "%block.num", one, span)
+        factor = self.value(("i32", more), f"arith.index_cast {more} : index to i32", span)
+        factor = self.value(("f32", more), f"arith.sitofp {factor} : i32 to f32", span)
+        largest = self.literal(str(math.copysign(_LARGEST, value)), "f32")
+        found = self.value(("mulf", largest, factor), f"arith.mulf {factor}, {largest} : f32", span)
+        if math.isnan(value):
+            zero = self.literal("0.0", "f32")
+            found = self.value(("mulf", found, zero), f"arith.mulf {found}, {zero} : f32", span)
+        if dtype != "f32":
+            found = self.value((dtype, found), f"arith.truncf {found} : f32 to {dtype}", span)
+        return found
 
     # -- index arithmetic -----------------------------------------------------------------------
 
@@ -119,11 +140,10 @@ class Text:
         return self.value((op, a, b), f"{op} {a}, {b} : index", span)
 
 
-def float_text(value: float) -> str:
-    """A number as MLIR writes it, exact for float32; the bits where it is not finite."""
+def float32(value: float) -> float:
+    """The nearest float32, infinite beyond the largest."""
     try:
-        bits = struct.pack("<f", value)
+        rounded: float = struct.unpack("<f", struct.pack("<f", value))[0]
     except OverflowError:
-        bits = struct.pack("<f", math.copysign(math.inf, value))
-    rounded = struct.unpack("<f", bits)[0]
-    return f"{rounded:.9e}" if math.isfinite(rounded) else f"0x{int.from_bytes(bits, 'little'):08X}"
+        return math.copysign(math.inf, value)
+    return rounded
