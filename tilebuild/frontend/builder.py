@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 
 from xdsl.ir import Block, Operation, SSAValue
@@ -14,11 +14,16 @@ from tilebuild.plan.bounds import Range
 
 
 class Builder:
-    """`ranges` are the symbols in scope with what is known of them; `requires` the launch contract's facts."""
+    """`ranges` are the symbols in scope with what is known of them, `dims` those of them that a launch knows;
+    `requires` are the launch contract's facts; `top` is the kernel's own block; `steps` counts what was lowered."""
 
-    def __init__(self, block: Block, file: str, ranges: MutableMapping[str, Range], requires: list[str]) -> None:
-        self.block, self.file, self.ranges, self.requires = block, file, ranges, requires
+    def __init__(
+        self, block: Block, file: str, dims: Sequence[str], ranges: MutableMapping[str, Range], requires: list[str]
+    ) -> None:
+        self.block = self.top = block
+        self.file, self.dims, self.ranges, self.requires = file, dims, ranges, requires
         self.span: Span | None = None
+        self.steps = 0
         self._used = set(ranges)
 
     def add(self, op: Operation) -> None:
@@ -47,9 +52,12 @@ class Builder:
         """End an id's scope; its name stays taken, so that every id of a kernel has one meaning."""
         del self.ranges[name]
 
-    def free_symbol(self, name: str) -> None:
-        """Give the name of an ended id back: what used it was discarded."""
-        self._used.discard(name)
+    def used_symbols(self) -> frozenset[str]:
+        return frozenset(self._used)
+
+    def restore_symbols(self, used: frozenset[str]) -> None:
+        """Give the names back that were declared since: what used them was discarded."""
+        self._used = set(used)
 
     def require(self, fact: str) -> None:
         if fact not in self.requires:

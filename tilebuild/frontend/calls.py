@@ -9,6 +9,7 @@ from xdsl.ir import SSAValue
 
 from tilebuild.diagnostics import did_you_mean
 from tilebuild.frontend.expressions import ExpressionLowering
+from tilebuild.frontend.scope import source_text
 from tilebuild.frontend.values import (
     Builtin,
     Condition,
@@ -19,6 +20,7 @@ from tilebuild.frontend.values import (
     TileSpace,
     Value,
     is_integer,
+    plain,
     show,
 )
 from tilebuild.ir import infer
@@ -35,29 +37,30 @@ from tilebuild.ir.dialect import (
     UnaryOp,
 )
 from tilebuild.ir.infer import dtype_of
-from tilebuild.ir.types import ViewType
+from tilebuild.ir.types import TileType, ViewType
 from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.optable import OPS
 from tilebuild.plan.bounds import Range, nonnegative
-from tilebuild.plan.expr import Expr, cdiv, const, emax, emin, sym
+from tilebuild.plan.expr import Expr, build_bounded, const, sym
 
 _ORDERS = ("row",)
-_MAX_INLINING = 32
+_PROGRAM = "i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))"
+_MOST_UNROLLED = 4096
 
 
 class CallLowering(ExpressionLowering):
     """Adds calls to the expressions."""
 
-    depth = 0
     target: ast.expr | None = None  # what the statement being lowered assigns to: ids are named after it
 
     def builtins(self) -> frozenset[str]:
         return _BUILTINS
 
     def on_call(self, node: ast.Call) -> Value:
+        self.spend(node)
         callee = self.expression(node.func)
         if any(isinstance(a, ast.Starred) for a in node.args) or any(k.arg is None for k in node.keywords):
-            raise self.fail("E116", "a call in a kernel lists its arguments one by one", node)
+            raise self.fail("E116", "a call in a kernel lists its arguments one by one", node, "write them out")
         args = [self.expression(a) for a in node.args]
         keywords = {str(k.arg): self.expression(k.value) for k in node.keywords}
         with self.rules(node), self.at(node):
@@ -67,10 +70,17 @@ class CallLowering(ExpressionLowering):
                 return self.method(callee, args, keywords, node)
             if isinstance(callee, Helper):
                 return self.inline(callee, args, keywords, node)
-        raise self.fail("E116", f"{show(callee)} is not a function", node)
+        raise self.fail(
+            "E116", f"{show(callee)} is not a function", node, "call tb.*, methods of tiles and arrays, and tb.fn"
+        )
 
     def bind(
-        self, node: ast.Call, args: Sequence[Value], keywords: Mapping[str, Value], names: Sequence[str], optional: int = 0
+        self,
+        node: ast.Call,
+        args: Sequence[Value],
+        keywords: Mapping[str, Value],
+        names: Sequence[str],
+        optional: int = 0,
     ) -> dict[str, Value]:
         """Arguments by name; the last `optional` names may be missing. Raises E116."""
         bound = dict(zip(names, args))
@@ -85,7 +95,8 @@ class CallLowering(ExpressionLowering):
         if missing:
             problem = f"needs {', '.join(missing)}"
         if problem:
-            raise self.fail("E116", f"{ast.unparse(node.func)} {problem}", node, f"{ast.unparse(node.func)}({', '.join(names)})")
+            callee = source_text(node.func)
+            raise self.fail("E116", f"{callee} {problem}", node, f"{callee}({', '.join(names)})")
         return bound
 
     def builtin(self, name: str, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
@@ -105,15 +116,19 @@ class CallLowering(ExpressionLowering):
     def program(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         order = keywords.pop("order", "row")
         if keywords or order not in _ORDERS:
-            raise self.fail("E116", f"tb.program takes extents and order= (one of {', '.join(_ORDERS)})", node)
-        if not args or not all(is_integer(a) for a in args):
-            raise self.fail("E116", "tb.program takes one integer extent an axis", node, "i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))")
-        if self.call_site or any(True for op in self.builder.block.ops if isinstance(op, ProgramOp)) or self.builder.block.parent_op():
-            raise self.fail("E111", "tb.program stands once, at the top of a kernel", node)
-        extents = [Expr.of(a) for a in args]  # type: ignore[arg-type]
+            raise self.fail(
+                "E116", f"tb.program takes extents and order= (one of {', '.join(_ORDERS)})", node, _PROGRAM
+            )
+        extents = [Expr.of(a) for a in args if is_integer(a)]
+        if not args or len(extents) < len(args):
+            raise self.fail("E116", "tb.program takes one integer extent an axis", node, _PROGRAM)
+        first = not any(isinstance(op, ProgramOp) for op in self.builder.top.ops)
+        if self.call_site or self.builder.block is not self.builder.top or not first:
+            raise self.fail("E111", "tb.program stands once, at the top of a kernel", node, _PROGRAM)
         for e in extents:
             if not nonnegative(e - 1, self.builder.ranges):
-                raise self.fail("E111", f"the extent {e} is not proved to be at least 1", node)
+                fix = "divide by rounding up, tb.cdiv(M, BM), or add tb.require(...) before"
+                raise self.fail("E111", f"the extent {e} is not proved to be at least 1", node, fix)
         names = self.target.elts if isinstance(self.target, ast.Tuple) else [self.target]
         ids = [
             self.builder.fresh_symbol(n.id if isinstance(n, ast.Name) else "p", Range(const(0), e - 1))
@@ -124,14 +139,14 @@ class CallLowering(ExpressionLowering):
         return values if len(values) > 1 else values[0]
 
     def require(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
-        for value in [*args, *keywords.values()]:
+        if keywords:
+            raise self.fail("E116", "tb.require takes conditions, one after the other", node, "tb.require(N % 8 == 0)")
+        for value in args:
             if value is True:
                 continue
             if value is False:
                 raise self.fail("E117", "tb.require(...) is false for every call", node)
-            if not isinstance(value, Condition) or any(
-                (p.left.symbols | p.right.symbols) - set(self.dimension_names()) for p in value.predicates
-            ):
+            if not isinstance(value, Condition) or not value.symbols <= set(self.builder.dims):
                 raise self.fail("E117", "tb.require takes comparisons of dimensions", node, "tb.require(N % 8 == 0)")
             facts = [str(p) for p in value.predicates]
             for fact in facts:
@@ -139,35 +154,32 @@ class CallLowering(ExpressionLowering):
             facts_to_ranges(facts, self.builder.ranges)
         return None
 
-    def dimension_names(self) -> list[str]:
-        # program and loop ids have both ends; a dimension or a stride starts without an upper one
-        ids = {i.data for op in self.builder.block.ops if isinstance(op, ProgramOp) for i in op.ids}
-        return [n for n in self.builder.ranges if "__" not in n and n not in ids]
-
     def ceiling_division(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         bound = self.bind(node, args, keywords, ["a", "b"])
         a, b = (self.as_integer(bound[n], node) for n in ("a", "b"))
         if not nonnegative(b - 1, self.builder.ranges):
             raise self.fail("E210", f"tb.cdiv by {b}, which is not proved positive", node)
-        return _plain(cdiv(a, b))
+        return plain(build_bounded("//", [a + b - 1, b]))
 
     def as_integer(self, value: Value, node: ast.AST) -> Expr:
         if not is_integer(value):
             raise self.fail("E211", f"an integer over dimensions and ids is needed, found {show(value)}", node)
-        return Expr.of(value)  # type: ignore[arg-type]
+        return Expr.of(value)
 
     def iteration(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         stages = keywords.pop("stages", 1)
-        if keywords or not 1 <= len(args) <= 2 or not isinstance(stages, int) or stages < 1:
-            raise self.fail("E116", f"{ast.unparse(node.func)} takes an end, or a start and an end", node, "tb.range(n), tb.range(a, b), tb.pipeline(n, stages=2)")
+        if keywords or not 1 <= len(args) <= 2 or type(stages) is not int or stages < 1:
+            fix = "tb.range(n), tb.range(a, b), tb.pipeline(n, stages=2)"
+            raise self.fail("E116", f"{source_text(node.func)} takes an end, or a start and an end", node, fix)
         ends = [self.as_integer(a, node) for a in args]
         lower, upper = ends if len(ends) == 2 else (const(0), ends[0])
         return Iteration(lower, upper, stages)
 
     def unroll(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         n = self.bind(node, args, keywords, ["n"])["n"]
-        if not isinstance(n, int) or not 0 <= n <= 4096:
-            raise self.fail("E116", f"tb.unroll takes a count known while building (at most 4096), found {show(n)}", node)
+        if type(n) is not int or not 0 <= n <= _MOST_UNROLLED:
+            message = f"tb.unroll takes a count known while building (at most {_MOST_UNROLLED}), found {show(n)}"
+            raise self.fail("E116", message, node, "loop with tb.range")
         return Iteration(const(0), const(n), unrolled=True)
 
     def full(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
@@ -175,29 +187,29 @@ class CallLowering(ExpressionLowering):
         dtype = bound.get("dtype", DType("f32"))
         if not isinstance(dtype, DType):
             raise self.fail("E202", f"the dtype of a tile is one of tb.f32, tb.i32, ..., found {show(dtype)}", node)
-        value = bound["value"]
-        scalar = self.ssa(value, node, dtype.name)
+        scalar = self.ssa(bound["value"], node, dtype.name)
         if dtype_of(scalar.type) != dtype.name:
-            raise self.fail("E202", f"tb.full: {show(value)} in a tile of {dtype.name}", node)
+            fix = f"`.to(tb.{dtype.name})`"
+            raise self.fail("E202", f"tb.full: {show(scalar)} in a tile of {dtype.name}", node, fix)
+        infer.require_scalar("full", scalar.type)
         return self.built(FullOp(scalar, self.shape(bound["shape"], node)))
 
     def zeros(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         bound = self.bind(node, args, keywords, ["shape", "dtype"], optional=1)
-        dtype = bound.get("dtype", DType("f32"))
-        zero = 0.0 if dtype == DType("f32") else 0
-        return self.full([bound["shape"], zero, dtype], {}, node)
+        return self.full([bound["shape"], 0, bound.get("dtype", DType("f32"))], {}, node)
 
     def shape(self, value: Value, node: ast.AST) -> tuple[int, int]:
         if not isinstance(value, tuple) or len(value) != 2 or not all(type(v) is int and v >= 1 for v in value):
-            raise self.fail("E203", f"a tile's shape is two positive integers known while building, found {show(value)}", node, "(BM, BN), with tb.Const parameters")
+            message = f"a tile's shape is two positive integers known while building, found {_entries(value)}"
+            raise self.fail("E203", message, node, "(BM, BN), with tb.Const parameters")
         return value[0], value[1]
 
     def iota(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         bound = self.bind(node, args, keywords, ["n", "axis"], optional=1)
         n, axis = bound["n"], bound.get("axis", 1)
-        if not (type(n) is int and n >= 1 and axis in (0, 1)):
+        if type(n) is not int or type(axis) is not int or not (1 <= n < 1 << 31 and axis in (0, 1)):
             raise self.fail("E203", "tb.iota takes a positive count known while building and an axis, 0 or 1", node)
-        return self.built(IotaOp(n, axis))  # type: ignore[arg-type]
+        return self.built(IotaOp(n, axis))
 
     def dot(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         bound = self.bind(node, args, keywords, ["a", "b", "acc"], optional=1)
@@ -209,9 +221,9 @@ class CallLowering(ExpressionLowering):
         with self.rules(node), self.at(node):
             left, right = self.ssa(a, node), self.ssa(b, node)
             lt, rt = left.type, right.type
-            if not isinstance(lt, infer.TileType) or not isinstance(rt, infer.TileType):
+            if not isinstance(lt, TileType) or not isinstance(rt, TileType):
                 raise self.fail("E205", f"a product of {show(left)} and {show(right)}", node)
-            acc = self.built(FullOp(self.constant(0.0, "f32"), (lt.shape[0], rt.shape[1])))
+            acc = self.built(FullOp(self.number(0, node, "f32"), (lt.shape[0], rt.shape[1])))
             return self.built(DotOp(left, right, acc))
 
     def where(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
@@ -226,24 +238,27 @@ class CallLowering(ExpressionLowering):
         if args and isinstance(args[0], SSAValue):
             return self.reduction(name, args, keywords, node)
         if keywords or len(args) < 2:
-            raise self.fail("E116", f"tb.{name} takes two or more integers, or a tile and an axis", node)
-        if all(isinstance(a, (int, float)) for a in args):
-            return (min if name == "min" else max)(args)  # type: ignore[type-var]
-        exprs = [self.as_integer(a, node) for a in args]
-        return _plain(emin(*exprs) if name == "min" else emax(*exprs))
+            raise self.fail(
+                "E116", f"tb.{name} takes two or more integers, or a tile and an axis", node, "tb.max(t, 1)"
+            )
+        numbers = [a for a in args if isinstance(a, (int, float))]
+        if len(numbers) == len(args):
+            return min(numbers) if name == "min" else max(numbers)
+        return plain(build_bounded(name, [self.as_integer(a, node) for a in args]))
 
     def reduction(self, name: str, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         bound = self.bind(node, args, keywords, ["x", "axis"])
         axis = bound["axis"]
-        if type(axis) is not int:
-            raise self.fail("E206", f"an axis is 0 or 1, found {show(axis)}", node)
-        return self.built(ReduceOp(name, self.ssa(bound["x"], node), axis + 2 if axis < 0 else axis))
+        if type(axis) is not int or not -2 <= axis < 2:
+            raise self.fail(
+                "E206", f"the axis of a tile is 0 (rows) or 1 (columns), found {show(axis)}", node, "t.sum(1)"
+            )
+        return self.built(ReduceOp(name, self.ssa(bound["x"], node), axis % 2))
 
     # -- methods and helpers --------------------------------------------------------------------
 
     def method(self, method: Method, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         value = method.value
-        assert isinstance(value, SSAValue)
         if method.name == "tiles":
             return self.tiles(value, args, keywords, node)
         if method.name == "fill":
@@ -261,41 +276,45 @@ class CallLowering(ExpressionLowering):
         assert isinstance(view.type, ViewType)
         infer.extents_2d(view.type)
         rank = len(view.type.dims)
-        if keywords or len(args) != rank or not all(type(a) is int and a >= 1 for a in args):
+        extents = [a for a in args if type(a) is int and a >= 1]
+        if keywords or not len(extents) == len(args) == rank:
+            message = f".tiles takes {rank} positive tile extent(s) known while building, found {_entries(tuple(args))}"
             raise self.fail(
-                "E203", f".tiles takes {rank} positive tile extent(s) known while building, found ({', '.join(map(show, args))})", node,
-                "x.tiles(BM, BN) with tb.Const parameters",
-            )  # fmt: skip
-        shape = (1, args[0]) if rank == 1 else (args[0], args[1])
-        return TileSpace(view, shape, rank)  # type: ignore[arg-type]
+                "E203", message, node, f"x.tiles({'BN' if rank == 1 else 'BM, BN'}) with tb.Const parameters"
+            )
+        return TileSpace(view, (1, extents[0]) if rank == 1 else (extents[0], extents[1]), rank)
 
     def inline(self, helper: Helper, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         function = helper.function
-        if self.depth >= _MAX_INLINING:
-            raise self.fail("E118", f"{function.node.name} calls itself, or helpers nest more than {_MAX_INLINING} deep", node)
-        parameters = function.node.args
+        definition, name = function.node, function.node.name
+        if definition in self.inlined:
+            raise self.fail("E118", f"{name} calls itself: a helper is inlined where it is called", node, "use a loop")
+        parameters = definition.args
         if parameters.vararg or parameters.kwarg or parameters.kwonlyargs or parameters.posonlyargs:
-            raise self.fail("E118", f"the helper {function.node.name} has other than ordinary parameters", node)
+            raise self.fail("E118", f"the helper {name} has other than ordinary parameters", node)
+        if len(definition.decorator_list) != 1:
+            raise self.fail("E118", f"the helper {name} has further decorators", node, "keep only @tb.fn")
+        *body, last = definition.body
+        if not isinstance(last, ast.Return) or last.value is None:
+            raise self.fail("E118", f"the helper {name} does not end in `return value`", node)
         names = [a.arg for a in parameters.args]
         bound = self.bind(node, args, keywords, names, optional=len(parameters.defaults))
-        inner = type(self)(self.builder, {}, function.scope, self.library, self.call_site or self.scope.span(node))
-        inner.depth = self.depth + 1
-        for name, default in zip(names[len(names) - len(parameters.defaults) :], parameters.defaults):
-            inner.env[name] = inner.expression(default)
+        call_site = self.call_site or self.scope.span(node)
+        inlined = (*self.inlined, definition)
+        inner = type(self)(self.builder, {}, function.scope, self.library, call_site=call_site, inlined=inlined)
+        for parameter, default in zip(names[len(names) - len(parameters.defaults) :], parameters.defaults):
+            inner.env[parameter] = inner.expression(default)
         inner.env.update(bound)
-        *body, last = function.node.body
-        if not isinstance(last, ast.Return) or last.value is None:
-            raise self.fail("E118", f"the helper {function.node.name} does not end in `return value`", node)
-        inner.run(body, ([last],))
+        inner.body(body, ([last],))
         with inner.at(last):
             return inner.expression(last.value)
 
-    def run(self, statements: Sequence[ast.stmt], after: tuple[Sequence[ast.stmt], ...]) -> None:
+    def body(self, statements: Sequence[ast.stmt], after: tuple[Sequence[ast.stmt], ...]) -> None:
         raise NotImplementedError  # statements are the body's
 
 
-def _plain(e: Expr) -> Value:
-    return e.value if e.is_const else e
+def _entries(value: Value) -> str:
+    return f"({', '.join(map(show, value))})" if isinstance(value, tuple) else show(value)
 
 
 _Construct = Callable[[CallLowering, list[Value], dict[str, Value], ast.Call], Value]
@@ -314,4 +333,8 @@ _CONSTRUCTS: Mapping[str, _Construct] = {
     "min": lambda self, a, k, n: self.extreme("min", a, k, n),
     "max": lambda self, a, k, n: self.extreme("max", a, k, n),
 }
-_BUILTINS = frozenset(_CONSTRUCTS) | frozenset(n for n, op in OPS.items() if op.kind in ("unary", "reduce")) | {"maximum", "minimum"}
+_BUILTINS = (
+    frozenset(_CONSTRUCTS)
+    | frozenset(n for n, op in OPS.items() if op.kind in ("unary", "reduce"))
+    | {"maximum", "minimum"}
+)

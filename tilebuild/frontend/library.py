@@ -18,4 +18,4 @@ def library() -> Sources:
     if spec is None or spec.origin is None:
         raise FileNotFoundError(MODULE)
     path = Path(spec.origin)
-    return Sources(path.parent, {MODULE: path})
+    return Sources(path.parents[2], {MODULE: path})  # called tilebuild/lang/library.py in messages

@@ -4,7 +4,9 @@ constants and helpers, and those it imports from other files of the same package
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+import keyword
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Union
@@ -65,18 +67,13 @@ class Scope:
     uses: dict[str, Path] = field(default_factory=dict)  # other files whose text this one's kernels depend on
 
     def span(self, node: ast.AST) -> Span:
-        return span_of(node, self.file)
-
-
-def span_of(node: ast.AST, file: str) -> Span:
-    line = getattr(node, "lineno", 1)
-    return Span(
-        file,
-        line,
-        getattr(node, "col_offset", 0),
-        getattr(node, "end_lineno", None) or line,
-        getattr(node, "end_col_offset", None) or 0,
-    )
+        """Where a node stands; of a function, its `def` and name."""
+        line, column = getattr(node, "lineno", 1), getattr(node, "col_offset", 0)
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            word = "def" if isinstance(node, ast.FunctionDef) else "async def"
+            return Span(self.file, line, column, line, column + len(f"{word} {node.name}".encode()))
+        end_line = getattr(node, "end_lineno", None) or line
+        return Span(self.file, line, column, end_line, getattr(node, "end_col_offset", None) or 0)
 
 
 class Sources:
@@ -99,101 +96,165 @@ class Sources:
             return self._scopes[module]
         path = self.modules[module]
         file = self.relative(path)
-        try:
-            tree = ast.parse(path.read_text(encoding="utf-8"))
-        except (SyntaxError, ValueError) as e:
-            line, column = getattr(e, "lineno", None) or 1, (getattr(e, "offset", None) or 1) - 1
-            span = Span(file, line, column, line, column + 1)
-            raise TilebuildError(Diagnostic("E100", f"not valid Python: {getattr(e, 'msg', e)}", span), self.root) from None
-        scope = Scope(module, file, path, tree)
+        scope = Scope(module, file, path, self._parse(path, file))
         self._scopes[module] = scope  # before its imports: two files may import each other
-        for statement in tree.body:
-            self._bind(scope, statement)
+        try:
+            for statement in scope.tree.body:
+                self._bind(scope, statement)
+        except TilebuildError:
+            del self._scopes[module]  # half read: whoever asks again gets the same error
+            raise
+        for node in ast.walk(scope.tree):
+            if isinstance(node, ast.Global):
+                scope.names.update({n: Foreign("changed by a function (`global`)") for n in node.names})
         return scope
+
+    def _parse(self, path: Path, file: str) -> ast.Module:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # the file's own warnings are shown when it is imported
+                tree = ast.parse(path.read_bytes())
+                # finds the rest: duplicate arguments, stray returns; a name in <> has Python look for no file
+                compile(tree, "<source>", "exec", dont_inherit=True)
+                return tree
+        except SyntaxError as e:
+            raise TilebuildError(_not_python(e, file), self.root) from None
+        except (ValueError, RecursionError, MemoryError) as e:
+            what = "nested too deeply" if isinstance(e, (RecursionError, MemoryError)) else str(e)
+            raise TilebuildError(Diagnostic("E100", f"not valid Python: {what}", Span(file, 1)), self.root) from None
+        except OSError as e:
+            message = f"cannot be read: {e.strerror or e}"
+            raise TilebuildError(Diagnostic("E100", message, Span(file, 1)), self.root) from None
 
     def _bind(self, scope: Scope, node: ast.stmt) -> None:
         names = scope.names
         if isinstance(node, ast.Import):
-            for alias in node.names:
-                bound = alias.asname or alias.name.split(".")[0]
-                names[bound] = Module() if alias.name == "tilebuild" else Foreign(f"the module {alias.name}")
+            names.update(_imported_modules(node))
         elif isinstance(node, ast.ImportFrom):
-            self._bind_import_from(scope, node)
+            names.update(self._imported_names(scope, node))
         elif isinstance(node, ast.FunctionDef):
-            names[node.name] = Function(self._kind(scope, node), node, scope)
-        elif isinstance(node, ast.ClassDef):
-            names[node.name] = Foreign("a class")
-        elif isinstance(node, ast.Assign) and len(node.targets) == 1:
-            self._bind_assignment(scope, node.targets[0], node.value)
-        elif isinstance(node, ast.AnnAssign) and node.value is not None:
-            self._bind_assignment(scope, node.target, node.value)
+            names[node.name] = Function(function_kind(scope, node), node, scope)
+        elif isinstance(node, ast.Assign):
+            for target in node.targets:
+                self._bind_assignment(scope, target, node.value)
+        elif isinstance(node, ast.AnnAssign):
+            if node.value is not None:
+                self._bind_assignment(scope, node.target, node.value)
+        elif isinstance(node, (ast.ClassDef, ast.AsyncFunctionDef)):
+            names[node.name] = Foreign("a class" if isinstance(node, ast.ClassDef) else "an async function")
+        elif not _is_main_guard(node):
+            names.update({n: Foreign("defined under a condition, or changed later") for n in _bound_names(node)})
+            for inner in ast.walk(node):  # `try: import tilebuild as tb`
+                if isinstance(inner, (ast.Import, ast.ImportFrom)):
+                    names.update(self.tilebuild_imports(scope, inner))
 
-    def _bind_import_from(self, scope: Scope, node: ast.ImportFrom) -> None:
+    def tilebuild_imports(self, scope: Scope, node: ast.Import | ast.ImportFrom) -> dict[str, Binding]:
+        """What an import statement, wherever it stands, brings in of tilebuild."""
+        found = _imported_modules(node) if isinstance(node, ast.Import) else self._imported_names(scope, node)
+        return {n: b for n, b in found.items() if isinstance(b, (Module, Member))}
+
+    def _imported_names(self, scope: Scope, node: ast.ImportFrom) -> dict[str, Binding]:
         source = node.module or ""
         if node.level:
             is_package = scope.path.name == "__init__.py"
             base = scope.module.split(".")
-            base = base[: len(base) - node.level + (1 if is_package else 0)]
+            base = base[: max(0, len(base) - node.level + is_package)]
             source = ".".join([*base, source] if source else base)
+        found: dict[str, Binding] = {}
         for alias in node.names:
             bound = alias.asname or alias.name
-            if source == "tilebuild":
-                scope.names[bound] = Member(alias.name)
+            if source == "tilebuild" or source.startswith("tilebuild.lang"):
+                if alias.name == "*":
+                    raise self._error(
+                        "E104", "a star import hides which names are tilebuild's", scope, node, "import tilebuild as tb"
+                    )
+                found[bound] = Member(alias.name)
             elif source in self.modules:
                 other = self.scope(source)
                 scope.uses[other.file] = other.path
                 scope.uses.update(other.uses)
-                scope.names[bound] = other.names.get(alias.name, Foreign(f"not defined in {other.file}"))
+                if alias.name == "*":
+                    found.update({n: b for n, b in other.names.items() if not n.startswith("_")})
+                elif f"{source}.{alias.name}" in self.modules and alias.name not in other.names:
+                    found[bound] = Foreign(f"a module; write `from {source}.{alias.name} import ...`")
+                else:
+                    found[bound] = other.names.get(alias.name, Foreign(f"not defined in {other.file}"))
             else:
-                scope.names[bound] = Foreign(f"imported from {source or '.'}, which is no file of this package")
+                found[bound] = Foreign(f"imported from {source or '.'}, which is no file of this package")
+        return found
 
     def _bind_assignment(self, scope: Scope, target: ast.expr, value: ast.expr) -> None:
-        if isinstance(target, ast.Name):
-            targets = [target.id]
-        elif isinstance(target, ast.Tuple) and all(isinstance(t, ast.Name) for t in target.elts):
-            targets = [t.id for t in target.elts if isinstance(t, ast.Name)]
+        targets = target.elts if isinstance(target, ast.Tuple) else [target]
+        names = [t.id for t in targets if isinstance(t, ast.Name)]
+        if isinstance(value, ast.Call) and resolve_member(scope, value.func) == "dims" and len(names) == len(targets):
+            scope.names.update(self._dimensions(scope, names, value))
+            return
+        values = value.elts if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) else [value]
+        if len(names) == len(targets) == len(values):
+            scope.names.update(dict(zip(names, [_value(scope, v) for v in values])))
         else:
-            return
-        if isinstance(value, ast.Call) and resolve_member(scope, value.func) == "dims":
-            self._bind_dims(scope, targets, value)
-            return
-        literal = _literal(value)
-        for name in targets:
-            if literal is not None and len(targets) == 1:
-                scope.names[name] = Constant(literal)
-            else:
-                scope.names[name] = Foreign("a module-level value that is not a literal")
+            scope.names.update(dict.fromkeys(_bound_names(target), _NOT_LITERAL))
 
-    def _bind_dims(self, scope: Scope, targets: list[str], call: ast.Call) -> None:
+    def _dimensions(self, scope: Scope, targets: Sequence[str], call: ast.Call) -> dict[str, Binding]:
+        def error(message: str) -> TilebuildError:
+            return self._error("E102", message, scope, call, 'M, N = tb.dims("M N")')
+
         argument = call.args[0] if len(call.args) == 1 and not call.keywords else None
         if not (isinstance(argument, ast.Constant) and isinstance(argument.value, str)):
-            raise TilebuildError(
-                Diagnostic("E102", "tb.dims takes one string literal", scope.span(call), fix='M, N = tb.dims("M N")'),
-                self.root,
-            )
-        declared = argument.value.split()
-        if len(declared) != len(targets) or not all(d.isidentifier() and "__" not in d for d in declared):
-            raise TilebuildError(
-                Diagnostic(
-                    "E102",
-                    f"tb.dims({argument.value!r}) names {len(declared)} dimension(s) for {len(targets)} name(s)"
-                    if len(declared) != len(targets)
-                    else f"tb.dims({argument.value!r}): a dimension is an identifier without a double underscore",
-                    scope.span(call),
-                    fix='M, N = tb.dims("M N")',
-                ),
-                self.root,
-            )
-        for name, dim in zip(targets, declared):
-            scope.names[name] = Dimension(dim)
+            raise error("tb.dims takes one string literal")
+        declared = argument.value.replace(",", " ").split()
+        what = f"tb.dims({argument.value!r:.40})"
+        for name in declared:
+            problem = name_problem(name)
+            if problem:
+                raise error(f"{what}: {problem}")
+        if len(set(declared)) < len(declared):
+            raise error(f"{what} names a dimension twice")
+        if len(declared) != len(targets):
+            raise error(f"{what} names {len(declared)} dimension(s) for {len(targets)} name(s)")
+        return {name: Dimension(dim) for name, dim in zip(targets, declared)}
 
-    def _kind(self, scope: Scope, node: ast.FunctionDef) -> str:
-        for decorator in node.decorator_list:
-            target = decorator.func if isinstance(decorator, ast.Call) else decorator
-            member = resolve_member(scope, target)
-            if member in ("kernel", "fn"):
-                return member
-        return "plain"
+    def _error(self, code: str, message: str, scope: Scope, node: ast.AST, fix: str) -> TilebuildError:
+        return TilebuildError(Diagnostic(code, message, scope.span(node), fix=fix), self.root)
+
+
+def _not_python(e: SyntaxError, file: str) -> Diagnostic:
+    line, start = max(1, e.lineno or 1), max(1, e.offset or 1)
+    end = e.end_offset if e.end_lineno == e.lineno and e.end_offset and e.end_offset > start else start + 1
+    # with its text, Python counts characters from 1 here; spans count UTF-8 bytes from 0
+    columns = [start - 1, end - 1]
+    if e.text is not None:
+        columns = [len(e.text[: c - 1].encode(errors="replace")) for c in (start, end)]
+    span = Span(file, line, columns[0], line, max(columns[1], columns[0] + 1))
+    return Diagnostic("E100", f"not valid Python: {e.msg:.200}", span)
+
+
+def name_problem(name: str) -> str:
+    """Why a name cannot stand for something in generated code and expressions; empty where it can."""
+    if not name.isidentifier() or keyword.iskeyword(name):
+        return f"{name} is not an identifier"
+    if not name.isascii():
+        return f"{name} has letters that are not ASCII: names of a kernel become names in C"
+    return f"{name}: names with a double underscore are reserved" if "__" in name else ""
+
+
+def function_kind(scope: Scope, node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
+    """ "kernel", "fn" or "plain", by the decorators."""
+    for decorator in node.decorator_list:
+        target = decorator.func if isinstance(decorator, ast.Call) else decorator
+        member = resolve_member(scope, target)
+        if member in ("kernel", "fn"):
+            return member
+    return "plain"
+
+
+def source_text(node: ast.AST) -> str:
+    """The node as text for a message: one short line."""
+    try:
+        text = " ".join(ast.unparse(node).split())
+    except (ValueError, RecursionError):  # a huge integer, a deep expression
+        return "..."
+    return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def resolve_member(scope: Scope, node: ast.expr) -> str | None:
@@ -202,9 +263,48 @@ def resolve_member(scope: Scope, node: ast.expr) -> str | None:
         binding = scope.names.get(node.id)
         return binding.name if isinstance(binding, Member) else None
     if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-        if isinstance(scope.names.get(node.value.id), Module):
-            return node.attr
+        return node.attr if isinstance(scope.names.get(node.value.id), Module) else None
     return None
+
+
+_NOT_LITERAL = Foreign("a module-level value that is not a literal")
+
+
+def _value(scope: Scope, node: ast.expr) -> Binding:
+    """What a module-level assignment binds: a literal, or another name for something known."""
+    literal = _literal(node)
+    if literal is not None:
+        return Constant(literal)
+    member = resolve_member(scope, node)
+    if member is not None:
+        return Member(member)
+    return scope.names.get(node.id, _NOT_LITERAL) if isinstance(node, ast.Name) else _NOT_LITERAL
+
+
+def _imported_modules(node: ast.Import) -> dict[str, Binding]:
+    found: dict[str, Binding] = {}
+    for alias in node.names:
+        top = alias.name.split(".")[0]
+        whole = alias.name == "tilebuild" or (alias.asname is None and top == "tilebuild")
+        found[alias.asname or top] = Module() if whole else Foreign(f"the module {alias.name}")
+    return found
+
+
+def _bound_names(node: ast.AST) -> Iterator[str]:
+    """Names that a statement other than an import or a plain assignment may bind, change or delete."""
+    for inner in ast.walk(node):
+        if isinstance(inner, ast.Name) and not isinstance(inner.ctx, ast.Load):
+            yield inner.id
+        elif isinstance(inner, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
+            yield inner.name
+        elif isinstance(inner, (ast.Import, ast.ImportFrom)):
+            yield from ((a.asname or a.name).split(".")[0] for a in inner.names)
+
+
+def _is_main_guard(node: ast.stmt) -> bool:
+    """`if __name__ == "__main__":`, whose body no import runs."""
+    test = node.test if isinstance(node, ast.If) else None
+    return isinstance(test, ast.Compare) and isinstance(test.left, ast.Name) and test.left.id == "__name__"
 
 
 def _literal(node: ast.expr) -> int | float | bool | str | None:

@@ -14,6 +14,11 @@ from tilebuild.ir.types import DTYPES, TileType, ViewType, dtype_name
 from tilebuild.optable import OPS, STORAGE
 from tilebuild.plan.expr import Expr, ExprLike, emin
 
+FLOATS = ("f32", "f16", "bf16")
+INTEGERS = {  # the ends of each range
+    "bool": (0, 1), "i8": (-(1 << 7), (1 << 7) - 1), "u8": (0, (1 << 8) - 1),
+    "i32": (-(1 << 31), (1 << 31) - 1), "u32": (0, (1 << 32) - 1),
+}  # fmt: skip
 DOT_DTYPES = {("f32", "f32", "f32")}  # (a, b, acc)
 
 
@@ -31,15 +36,29 @@ def describe(t: Attribute) -> str:
         return f"{t.dtype} tile [{t.shape[0]}, {t.shape[1]}]"
     if isinstance(t, ViewType):
         return f"{t.dtype} array [{', '.join(map(str, t.dims))}]"
-    return f"{dtype_name(t)} scalar"
+    return f"{dtype_of(t)} scalar"
 
 
 def dtype_of(t: Attribute) -> str:
-    return t.dtype if isinstance(t, (TileType, ViewType)) else dtype_name(t)
+    """The dtype of a tile, an array or a scalar; raises `RuleError` for a type the language lacks."""
+    if isinstance(t, (TileType, ViewType)):
+        return t.dtype
+    try:
+        return dtype_name(t)
+    except KeyError:
+        raise RuleError("E202", f"{t} is not a dtype of the language", f"one of {', '.join(DTYPES)}") from None
+
+
+def require_scalar(what: str, t: Attribute) -> None:
+    if isinstance(t, (TileType, ViewType)):
+        raise RuleError("E205", f"{what} takes one number for all lanes, found {describe(t)}", "a literal or a scalar")
 
 
 def broadcast(types: Sequence[Attribute], dtype: str) -> Attribute:
     """The shape and validity of an elementwise result; a scalar is a fully valid [1, 1] without a shape."""
+    for t in types:
+        if isinstance(t, ViewType):
+            raise RuleError("E205", f"{describe(t)} is not a tile", "load a tile: x.tiles(BM, BN)[i, j]")
     tiles = [t for t in types if isinstance(t, TileType)]
     if not tiles:
         return DTYPES[dtype]
@@ -63,14 +82,16 @@ def broadcast(types: Sequence[Attribute], dtype: str) -> Attribute:
 
 
 def elementwise(op: str, types: Sequence[Attribute]) -> Attribute:
-    """Unary, binary and compare operations of the table."""
-    entry = OPS[op]
+    """Unary (one operand), binary and compare operations (two) of the table."""
+    entry = OPS.get(op)
+    if entry is None or entry.kind == "reduce" or (entry.kind == "unary") != (len(types) == 1):
+        raise RuleError("E204", f"{op} is no operation on {len(types)} operand(s)")
     names = [dtype_of(t) for t in types]
     if len(set(names)) > 1:
         raise RuleError(
             "E202",
             f"{op} needs one dtype, found {describe(types[0])} and {describe(types[1])}",
-            f"convert one of them: `.to(tb.{names[0]})`",
+            f"convert one of them: `.to(tb.{'f32' if 'f32' in names else names[0]})`",
         )
     require_dtype(op, names[0])
     return broadcast(types, "bool" if entry.result == "bool" else names[0])
@@ -98,7 +119,9 @@ def reduce(op: str, t: Attribute, axis: int) -> TileType:
     if not isinstance(t, TileType):
         raise RuleError("E205", f"{op} over an axis needs a tile, found {describe(t)}")
     if axis not in (0, 1):
-        raise RuleError("E206", f"axis {axis} of a two-dimensional tile", "use axis 0 (rows) or 1 (columns)")
+        raise RuleError("E206", f"the axis of a tile is 0 (rows) or 1 (columns), found {axis}")
+    if op not in OPS or OPS[op].kind != "reduce":
+        raise RuleError("E204", f"{op} is no reduction")
     require_dtype(op, t.dtype)
     shape, valid = list(t.shape), list(t.valid)
     shape[axis] = 1
@@ -107,10 +130,9 @@ def reduce(op: str, t: Attribute, axis: int) -> TileType:
 
 
 def dot(a: Attribute, b: Attribute, acc: Attribute) -> TileType:
-    for name, t in (("a", a), ("b", b), ("acc", acc)):
-        if not isinstance(t, TileType):
-            raise RuleError("E205", f"dot needs tiles, found {describe(t)} for {name}")
-    assert isinstance(a, TileType) and isinstance(b, TileType) and isinstance(acc, TileType)
+    if not (isinstance(a, TileType) and isinstance(b, TileType) and isinstance(acc, TileType)):
+        found = ", ".join(describe(t) for t in (a, b, acc))
+        raise RuleError("E205", f"dot(a, b, acc) needs tiles, found {found}")
     if a.shape[1] != b.shape[0]:
         raise RuleError(
             "E201",
@@ -118,10 +140,15 @@ def dot(a: Attribute, b: Attribute, acc: Attribute) -> TileType:
             "both tile spaces need the same BK",
         )
     if acc.shape != (a.shape[0], b.shape[1]):
-        raise RuleError("E201", f"dot: the accumulator is {describe(acc)}, the product [{a.shape[0]}, {b.shape[1]}]")
+        raise RuleError(
+            "E201",
+            f"dot: the accumulator is {describe(acc)}, the product [{a.shape[0]}, {b.shape[1]}]",
+            f"acc = tb.zeros(({a.shape[0]}, {b.shape[1]}))",
+        )
     if (a.dtype, b.dtype, acc.dtype) not in DOT_DTYPES:
         known = "; ".join(", ".join(d) for d in sorted(DOT_DTYPES))
-        raise RuleError("E204", f"dot of ({a.dtype}, {b.dtype}) into {acc.dtype} is not defined (a, b, acc: {known})")
+        message = f"dot of ({a.dtype}, {b.dtype}) into {acc.dtype} is not defined (a, b, acc: {known})"
+        raise RuleError("E204", message, "`.to(tb.f32)` first")
     valid = (emin(a.valid[0], acc.valid[0]), emin(b.valid[1], acc.valid[1]))
     return TileType.of(acc.shape, acc.dtype, valid)
 
@@ -132,9 +159,25 @@ def transpose(t: Attribute) -> TileType:
     return TileType.of(t.shape[::-1], t.dtype, (t.valid[1], t.valid[0]))
 
 
-def fill(t: Attribute) -> TileType:
+def constant(text: str, t: Attribute) -> None:
+    """A literal's text against its type."""
+    require_scalar("a constant", t)
+    dtype = dtype_of(t)
+    try:
+        fits = dtype in FLOATS or INTEGERS[dtype][0] <= int(text) <= INTEGERS[dtype][1]
+        float(text)
+    except ValueError:
+        fits = False
+    if not fits:
+        raise RuleError("E202", f"{text} is no {dtype}")
+
+
+def fill(t: Attribute, value: Attribute) -> TileType:
     if not isinstance(t, TileType):
         raise RuleError("E205", f"fill needs a tile, found {describe(t)}")
+    require_scalar("fill", value)
+    if dtype_of(value) != t.dtype:
+        raise RuleError("E202", f"{describe(t)} is filled with a {describe(value)}", f"`.to(tb.{t.dtype})`")
     return TileType.of(t.shape, t.dtype)
 
 
@@ -156,7 +199,8 @@ def store(tile: Attribute, view: Attribute, shape: tuple[int, int]) -> None:
     if view.mode == "in":
         raise RuleError("E303", "an `In` array is written", "declare it `tb.Out` or `tb.InOut`")
     if tile.shape != shape:
-        raise RuleError("E201", f"{describe(tile)} is stored into a tile space of [{shape[0]}, {shape[1]}]")
+        message = f"{describe(tile)} is stored into a tile space of [{shape[0]}, {shape[1]}]"
+        raise RuleError("E201", message, f"cut the array as the tile is: .tiles({tile.shape[0]}, {tile.shape[1]})")
     if tile.dtype != view.dtype:
         raise RuleError("E202", f"{describe(tile)} is stored into {describe(view)}", f"`.to(tb.{view.dtype})`")
 

@@ -6,7 +6,7 @@ from xdsl.dialects.builtin import StringAttr
 from xdsl.ir import Operation
 
 from tilebuild.diagnostics import Span
-from tilebuild.ir.dialect import TileOp
+from tilebuild.ir.base import TileOp
 
 
 def set_span(op: TileOp, span: Span) -> None:
@@ -21,4 +21,3 @@ def span_of(op: Operation, file: str) -> Span | None:
     except ValueError:
         return None
     return Span(file, line, column, end_line, end_column)
-

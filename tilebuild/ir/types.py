@@ -77,7 +77,11 @@ class TileType(ParametrizedAttribute, TypeAttribute):
         """A tile type; fully valid where `valid` is not given."""
         vr, vc = valid if valid is not None else shape
         return TileType(
-            IntAttr(shape[0]), IntAttr(shape[1]), DTYPES[dtype], StringAttr(str(Expr.of(vr))), StringAttr(str(Expr.of(vc)))
+            IntAttr(shape[0]),
+            IntAttr(shape[1]),
+            DTYPES[dtype],
+            StringAttr(str(Expr.of(vr))),
+            StringAttr(str(Expr.of(vc))),
         )
 
     @property

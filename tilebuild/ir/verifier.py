@@ -6,40 +6,54 @@ Types and the valid-region algebra are the operations' own (`infer`). Every mess
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence
-from typing import cast
+from collections.abc import Iterator, MutableMapping, Sequence, Set
+from typing import NamedTuple, cast
 
-from xdsl.ir import Block, BlockArgument, SSAValue
+from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
 from tilebuild.diagnostics import Diagnostic
 from tilebuild.ir import infer
-from tilebuild.ir.dialect import ForOp, FuncOp, LoadOp, ProgramOp, StoreOp, ViewIndexOp, _ViewOp
+from tilebuild.ir.dialect import (
+    ForOp,
+    FuncOp,
+    IndexOp,
+    LoadOp,
+    NarrowOp,
+    ProgramOp,
+    StoreOp,
+    ViewIndexOp,
+    ViewTransposeOp,
+    _ViewOp,
+)
 from tilebuild.ir.spans import span_of
-from tilebuild.ir.types import TileType, ViewType
+from tilebuild.ir.types import TileType, ViewType, parse_expr
 from tilebuild.plan.bounds import Range, Ranges, at_most, nonnegative
-from tilebuild.plan.expr import Expr, Sym, const, emin, parse_predicates, sym
+from tilebuild.plan.expr import Expr, Sym, cdiv, const, emin, parse_predicates, sym
 
 
 def facts_to_ranges(facts: Sequence[str], ranges: MutableMapping[str, Range]) -> None:
     """Narrow the ranges by facts of the form `symbol <= constant` (also `<`, `>=`, `>`, `==`)."""
     for fact in facts:
         for p in parse_predicates(fact):
-            difference = p.left - p.right  # symbol + c, against zero
+            difference = p.left - p.right  # c * symbol + constant, against zero
             symbols = [(m, c) for m, c in difference.terms if m]
-            if len(symbols) != 1 or len(symbols[0][0]) != 1 or symbols[0][1] != 1:
+            atom = symbols[0][0][0] if len(symbols) == 1 and len(symbols[0][0]) == 1 else None
+            if not isinstance(atom, Sym) or atom.name not in ranges or abs(symbols[0][1]) != 1:
                 continue
-            atom = symbols[0][0][0]
-            if not isinstance(atom, Sym) or atom.name not in ranges:
-                continue
-            limit = const(0) - (difference - Expr((symbols[0],)))
+            limit, op = const(0) - (difference - Expr((symbols[0],))), p.op
+            if symbols[0][1] < 0:
+                limit, op = -limit, _MIRRORED[op]
             lo, hi = ranges[atom.name].lo, ranges[atom.name].hi
-            if p.op in ("<=", "<", "=="):
-                end = limit - 1 if p.op == "<" else limit
+            if op in ("<=", "<", "=="):
+                end = limit - 1 if op == "<" else limit
                 hi = end if hi is None else emin(hi, end)
-            if p.op in (">=", ">", "=="):
-                end = limit + 1 if p.op == ">" else limit
+            if op in (">=", ">", "=="):
+                end = limit + 1 if op == ">" else limit
                 lo = end if lo is None or at_most(lo, end, {}) else lo
             ranges[atom.name] = Range(lo, hi)
+
+
+_MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<", "==": "==", "!=": "!="}
 
 
 def simplify(e: Expr, ranges: Ranges) -> Expr:
@@ -66,6 +80,19 @@ def verify(func: FuncOp) -> list[Diagnostic]:
     return _Verifier(func).run()
 
 
+class _Coordinate(NamedTuple):
+    """Where an access stands on one axis of the whole array: `size` elements from `start`."""
+
+    start: Expr
+    size: int
+
+    def tells_apart(self, id: str, ids: Set[str]) -> bool:
+        """Different values of the id have no element in common, whatever the other ids are: `start` is
+        c * id + what has no ids, and |c| >= size."""
+        scale = dict(self.start.terms).get((Sym(id),), 0)
+        return abs(scale) >= self.size and (self.start - scale * sym(id)).symbols.isdisjoint(ids)
+
+
 class _Access:
     """One load or store with the loops around it and the array it touches."""
 
@@ -73,23 +100,38 @@ class _Access:
         self.op, self.loops, self.ranges, self.position = op, loops, ranges, position
         self.view = cast(ViewType, op.view.type)
         self.tile = cast(TileType, op.tile.type if isinstance(op, StoreOp) else op.result.type)
-        self.root, self.indices = _root(op.view)
+        self.root, self.indices, axes = _resolve(op.view)
+        # by axis of the whole array, whatever transposes and indices lie between
+        self.coordinates = {axis: _Coordinate(index, 1) for axis, index in self.indices}
+        for axis, start, size in zip(axes[-2:], op.start[-len(axes) :], self.tile.shape[-len(axes) :]):
+            if axis is not None:
+                self.coordinates[axis] = _Coordinate(start, size)
 
     @property
-    def coordinates(self) -> list[Expr]:
-        """What selects the tile: indices into leading dimensions, then tile row and column."""
-        row, col = self.op.start
-        return [*self.indices, row // self.tile.shape[0], col // self.tile.shape[1]]
+    def ids(self) -> list[str]:
+        return [loop.id.data for loop in self.loops]
 
 
-def _root(view: SSAValue) -> tuple[int, list[Expr]]:
-    indices: list[Expr] = []
+def _resolve(view: SSAValue) -> tuple[BlockArgument, list[tuple[int, Expr]], list[int | None]]:
+    """The array that a view is a part of, the index of each axis that the view fixes, and the axis that each of its
+    dimensions is (None for the one that `.col` adds)."""
+    chain: list[_ViewOp] = []
     while isinstance(owner := view.owner, _ViewOp):
-        if isinstance(owner, ViewIndexOp):
-            indices = owner.exprs + indices
+        chain.append(owner)
         view = owner.source
-    assert isinstance(view, BlockArgument)
-    return view.index, indices
+    root = cast(BlockArgument, view)
+    fixed: list[tuple[int, Expr]] = []
+    axes: list[int | None] = list(range(len(cast(ViewType, root.type).dims)))
+    for op in reversed(chain):
+        if isinstance(op, ViewIndexOp):
+            n = len(op.indices)
+            fixed += [(axis, e) for axis, e in zip(axes[:n], op.exprs) if axis is not None]
+            axes = axes[n:]
+        elif isinstance(op, ViewTransposeOp):
+            axes[-2:] = axes[:-3:-1]
+        else:
+            axes.append(None)
+    return root, fixed, axes
 
 
 class _Verifier:
@@ -99,62 +141,81 @@ class _Verifier:
         self.found: list[Diagnostic] = []
         self.accesses: list[_Access] = []
         self.ids: list[tuple[str, Expr]] = []
+        self.ranges: dict[str, Range] = {}  # outside of all loops
 
     def run(self) -> list[Diagnostic]:
-        ranges: dict[str, Range] = {d.data: Range(const(1)) for d in self.func.dims}
+        ranges = self.ranges
+        ranges |= {d.data: Range(const(1)) for d in self.func.dims}
         for name, arg in zip(self.names, self.func.body.block.args):
             if isinstance(arg.type, ViewType):
                 ranges |= {f"{name}__s{a}": Range(const(0)) for a in range(len(arg.type.dims) - 1)}
         facts_to_ranges([r.data for r in self.func.requires], ranges)
+        self.declared(self.func, ranges)
         self.block(self.func.body.block, ranges, ())
-        for access in self.accesses:
-            self.in_bounds(access)
-        if not any(d.severity == "error" for d in self.found):
+        if not self.found:
+            for access in self.accesses:
+                self.in_bounds(access)
+        if not self.found:
             self.single_writer()
             self.load_after_store()
+        if not self.found:
             self.coverage()
         return self.found
 
-    def report(self, code: str, message: str, op: object, fix: str = "", severity: str = "error") -> None:
-        span = span_of(op, self.file)  # type: ignore[arg-type]
-        self.found.append(Diagnostic(code, message, span, fix=fix, severity=severity))
+    def report(self, code: str, message: str, op: Operation, fix: str = "", *, other: Operation | None = None) -> None:
+        severity = "warning" if code.startswith("W") else "error"
+        notes = () if other is None else ((span_of(other, self.file), "the store"),)
+        self.found.append(Diagnostic(code, message, span_of(op, self.file), notes, fix, severity))
+
+    def name(self, access: _Access) -> str:
+        return self.names[access.root.index]
 
     def block(self, block: Block, ranges: dict[str, Range], loops: tuple[ForOp, ...]) -> None:
         for op in block.ops:
+            self.declared(op, ranges)
             if isinstance(op, ProgramOp):
                 self.ids = op.grid
-                for name, extent in op.grid:
-                    ranges[name] = Range(const(0), extent - 1)
+                ranges |= {name: Range(const(0), extent - 1) for name, extent in op.grid}
             elif isinstance(op, ForOp):
                 lower, upper = op.bounds
                 self.block(op.body.block, {**ranges, op.id.data: Range(lower, upper - 1)}, (*loops, op))
             elif isinstance(op, (LoadOp, StoreOp)):
                 self.accesses.append(_Access(op, loops, ranges, len(self.accesses)))
+            elif isinstance(op, NarrowOp):
+                before, after = (cast(TileType, v.type).valid for v in (op.value, op.result))
+                if not all(at_most(b, a, ranges) for a, b in zip(before, after)):
+                    message = (
+                        f"the valid region [{after[0]}, {after[1]}] is not proved inside [{before[0]}, {before[1]}]"
+                    )
+                    self.report("E208", message, op)
+
+    def declared(self, op: Operation, ranges: Ranges) -> None:
+        used = frozenset[str]().union(*(e.symbols for e in _expressions(op)))
+        unknown = sorted(used - set(ranges))
+        if unknown:
+            self.report("E310", f"{op.name} uses {', '.join(unknown)}, which is not declared there", op)
 
     def in_bounds(self, access: _Access) -> None:
         """R09, and the part of R13 that needs a proof: a load's valid region is the clip."""
-        op, ranges = access.op, access.ranges
+        op, ranges, name = access.op, access.ranges, self.name(access)
         extents = infer.extents_2d(access.view)
-        name = self.names[access.root]
-        for axis, (start, extent, size) in enumerate(zip(op.start, extents, access.tile.shape)):
-            undeclared = sorted((start.symbols | extent.symbols) - set(ranges))
-            if undeclared:
-                self.report("E310", f"{', '.join(undeclared)} in an access to {name} is not declared", op)
-                return
+        for word, start, extent, size in zip(("row", "column"), op.start, extents, access.tile.shape):
             if nonnegative(start, ranges) and at_most(start, extent - 1, ranges):
                 continue
-            index, count = start // size, (extent + (size - 1)) // size
+            count = cdiv(extent, size)
             self.report(
                 "E301",
-                f"the tile index {index} of {name} is not proved inside 0 .. {count} - 1 ({'rows' if axis == 0 else 'columns'} "
-                f"start at {start} of {extent})",
+                f"the {word} index {start // size} of {name} is not proved inside 0 .. {count - 1}: "
+                f"{name} has {extent} {word}s in tiles of {size}",
                 op,
-                f"index with a program id or loop variable that runs over tb.cdiv({extent}, {size})",
+                f"index with a program id or loop variable that runs over {_text_of_count(extent, size)}",
             )
             return
-        for axis, (index, extent) in enumerate(zip(access.indices, self.leading_extents(access))):
-            if not (nonnegative(index, ranges) and at_most(index, extent - 1, ranges)):
-                self.report("E301", f"the index {index} of {name} (axis {axis}) is not proved inside 0 .. {extent} - 1", op)
+        dims = cast(ViewType, access.root.type).dims
+        for axis, index in access.indices:
+            if not (nonnegative(index, ranges) and at_most(index, dims[axis] - 1, ranges)):
+                message = f"the index {index} of {name} (axis {axis}) is not proved inside 0 .. {dims[axis] - 1}"
+                self.report("E301", message, op, f"index with an id that runs over {dims[axis]}")
                 return
         if isinstance(op, LoadOp):
             for valid, start, extent, size in zip(access.tile.valid, op.start, extents, access.tile.shape):
@@ -162,80 +223,108 @@ class _Verifier:
                 if not (at_most(valid, clip, ranges) and at_most(clip, valid, ranges)):
                     self.report("E208", f"the load of {name} claims {valid} valid lanes where the array has {clip}", op)
 
-    def leading_extents(self, access: _Access) -> Iterator[Expr]:
-        root = cast(ViewType, self.func.body.block.args[access.root].type)
-        return iter(root.dims)
-
-    def stores(self) -> list[_Access]:
-        return [a for a in self.accesses if isinstance(a.op, StoreOp)]
+    def by_array(self) -> Iterator[tuple[list[_Access], list[_Access]]]:
+        """Loads and stores of every array that is stored to."""
+        for arg in self.func.body.block.args:
+            stores = [a for a in self.accesses if a.root is arg and isinstance(a.op, StoreOp)]
+            if stores:
+                yield [a for a in self.accesses if a.root is arg and isinstance(a.op, LoadOp)], stores
 
     def single_writer(self) -> None:
-        """R10: every program id stands alone in one coordinate of each store."""
-        axes = {name for name, extent in self.ids if not at_most(extent, 1, {**self.dims_ranges()})}
-        for access in self.stores():
-            ids = {name for name, _ in self.ids} | {loop.id.data for loop in access.loops}
-            for axis in sorted(axes):
-                alone = any(
-                    axis in e.symbols and not (e.symbols & (ids - {axis})) and (e - sym(axis)).symbols.isdisjoint({axis})
-                    for e in access.coordinates
-                )
-                if not alone:
+        """R10: for every program id, all stores to an array have one coordinate in common that is different wherever
+        the id is."""
+        for id in [name for name, extent in self.ids if not at_most(extent, 1, self.ranges)]:
+            for _, stores in self.by_array():
+                ids = {name for name, _ in self.ids}.union(*(a.ids for a in stores))
+                first = stores[0].coordinates
+                same = [axis for axis in first if all(a.coordinates.get(axis) == first[axis] for a in stores)]
+                name = self.name(stores[0])
+                if not any(first[axis].tells_apart(id, ids) for axis in same):
                     self.report(
                         "E302",
-                        f"programs that differ in {axis} are not proved to write different elements of {self.names[access.root]}",
-                        access.op,
-                        f"index the store with {axis}",
+                        f"programs that differ in {id} are not proved to write different elements of {name}",
+                        stores[-1].op,
+                        f"index every store to {name} with {id}, in the same place and with the same extents",
                     )
-
-    def dims_ranges(self) -> Ranges:
-        return self.accesses[0].ranges if self.accesses else {}
 
     def load_after_store(self) -> None:
         """R12 and R21: an `InOut` is loaded and stored tile by tile, each tile loaded before it is stored."""
-        for root in sorted({a.root for a in self.stores()}):
-            same = [a for a in self.accesses if a.root == root]
-            loads = [a for a in same if isinstance(a.op, LoadOp)]
-            stores = [a for a in same if isinstance(a.op, StoreOp)]
+        for loads, stores in self.by_array():
             for load in loads:
-                for store in stores:
-                    matched = load.coordinates == store.coordinates and load.tile.shape == store.tile.shape
-                    loops_ok = load.loops == store.loops and all(
-                        any(loop.id.data in e.symbols for e in store.coordinates) for loop in store.loops
+                clash = next((s for s in stores if not self.before(load, s)), None)
+                if clash is not None:
+                    self.report(
+                        "E306",
+                        f"this load of {self.name(load)} may read what a store of the kernel wrote",
+                        load.op,
+                        "load the tile once, before it is stored, with the same indices",
+                        other=clash.op,
                     )
-                    if not (matched and loops_ok and load.position < store.position):
-                        self.report(
-                            "E306",
-                            f"this load of {self.names[root]} may read what a store of the kernel wrote",
-                            load.op,
-                            "load the tile once, before it is stored, with the same indices",
-                        )
-                        return
+                    return
+
+    def before(self, load: _Access, store: _Access) -> bool:
+        """The store writes what this load, and no other step's, has read."""
+        if load.position > store.position or load.loops != store.loops or load.coordinates != store.coordinates:
+            return False
+        ids = {name for name, _ in self.ids} | set(load.ids)
+        return all(any(c.tells_apart(id, ids) for c in store.coordinates.values()) for id in load.ids)
 
     def coverage(self) -> None:
         """R11: a warning where the stores are not seen to cover an output."""
-        for index, arg in enumerate(self.func.body.block.args):
+        for arg in self.func.body.block.args:
             if not isinstance(arg.type, ViewType) or arg.type.mode != "out":
                 continue
-            stores = [a for a in self.stores() if a.root == index]
+            stores = [a for a in self.accesses if a.root is arg and isinstance(a.op, StoreOp)]
             if not any(self.covers(a) for a in stores):
                 self.report(
                     "W311",
-                    f"the stores are not seen to cover {self.names[index]}: elements may stay unwritten",
+                    f"the stores are not seen to cover {self.names[arg.index]}: elements may stay unwritten",
                     stores[-1].op if stores else self.func.program,
-                    severity="warning",
+                    f"store with ids that run over all tiles of {self.names[arg.index]}",
                 )
 
     def covers(self, access: _Access) -> bool:
+        """Each axis is run over by an id of its own, every loop around runs, and the tile is valid to the clip."""
         ranges = access.ranges
-        for e, extent, size, valid, start in zip(
-            access.coordinates[-2:], infer.extents_2d(access.view), access.tile.shape, access.tile.valid, access.op.start
-        ):
-            count = (extent + (size - 1)) // size
-            spans = e.is_const and e == const(0) and at_most(count, 1, ranges)
-            for name, known in ranges.items():
-                spans = spans or (e == sym(name) and known.lo == const(0) and known.hi == count - 1)
-            if not spans or not at_most(emin(size, extent - start), valid, ranges):
+        free = {name for name, _ in self.ids} | set(access.ids)
+        for axis, extent in enumerate(cast(ViewType, access.root.type).dims):
+            start, size = access.coordinates[axis]
+            count = cdiv(extent, size)
+            if start == const(0) and at_most(count, 1, ranges):
+                continue
+            over = [n for n in free if start == size * sym(n) and ranges[n] == Range(const(0), count - 1)]
+            if not over:
                 return False
-        return True
+            free.discard(over[0])
+        for loop in access.loops:
+            lower, upper = loop.bounds
+            if not at_most(lower + 1, upper, ranges):
+                return False
+        extents = infer.extents_2d(access.view)
+        clips = [emin(size, e - start) for size, e, start in zip(access.tile.shape, extents, access.op.start)]
+        return all(at_most(clip, valid, ranges) for clip, valid in zip(clips, access.tile.valid))
 
 
+def _expressions(op: Operation) -> Iterator[Expr]:
+    """Expressions in the operation's attributes and in the types of its results."""
+    if isinstance(op, FuncOp):
+        views = [t for t in op.body.block.arg_types if isinstance(t, ViewType)]
+        yield from (e for t in views for e in (*t.dims, *t.strides, t.offset))
+        yield from (e for fact in op.requires for p in parse_predicates(fact.data) for e in (p.left, p.right))
+    elif isinstance(op, ProgramOp):
+        yield from (extent for _, extent in op.grid)
+    elif isinstance(op, ForOp):
+        yield from op.bounds
+    elif isinstance(op, (LoadOp, StoreOp)):
+        yield from op.start
+    elif isinstance(op, ViewIndexOp):
+        yield from op.exprs
+    elif isinstance(op, IndexOp):
+        yield parse_expr(op.expr.data)
+    for result in op.results:
+        if isinstance(result.type, TileType):
+            yield from result.type.valid
+
+
+def _text_of_count(extent: Expr, size: int) -> str:
+    return str(extent) if size == 1 else f"tb.cdiv({extent}, {size})"

@@ -1,13 +1,14 @@
 """Bounds of expressions: what is provable about an `Expr` from the ranges of its symbols.
 
 `nonnegative(e, ranges)` eliminates one atom at a time, replacing it by the end of its range that makes `e`
-smallest, until a constant is left. It is sound (True is a proof) and incomplete (False proves nothing).
+smallest, until a constant is left. It is sound (True is a proof, of values for which `e` is defined) and incomplete
+(False proves nothing); it gives up after a fixed amount of work.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 
 from tilebuild.plan.expr import Atom, Call, Expr, ExprLike, Sym, const
@@ -23,11 +24,12 @@ class Range:
 
 Ranges = Mapping[str, Range]
 _DEPTH = 24  # eliminations in one proof; every real index needs fewer than ten
+_STEPS = 1000  # summands looked at in one proof; real indices need fewer than fifty
 
 
 def nonnegative(e: ExprLike, ranges: Ranges) -> bool:
     """True if `e >= 0` for every value its symbols may take."""
-    return _nonnegative(Expr.of(e), ranges, _DEPTH)
+    return _Proof(ranges).holds(Expr.of(e), _DEPTH)
 
 
 def at_most(a: ExprLike, b: ExprLike, ranges: Ranges) -> bool:
@@ -35,108 +37,108 @@ def at_most(a: ExprLike, b: ExprLike, ranges: Ranges) -> bool:
     return nonnegative(Expr.of(b) - Expr.of(a), ranges)
 
 
-def _order(ranges: Ranges) -> dict[str, int]:
-    # inner symbols (whose ends name outer ones) are eliminated first: declaration order, reversed
-    return {name: i for i, name in enumerate(ranges)}
+def largest(e: Expr, kept: Collection[str], ranges: Ranges) -> Expr | None:
+    """An expression of the symbols `kept` that `e` never exceeds, or None where none is found."""
+    proof = _Proof(ranges)
+    found = -e
+    for name in reversed(list(ranges)):  # an end may name symbols declared before
+        if name in found.symbols and name not in kept:
+            found = next(proof.without_symbol(found, Sym(name), _DEPTH), found)
+    return -found if found.symbols <= set(kept) else None
 
 
-def _nonnegative(e: Expr, ranges: Ranges, depth: int) -> bool:
-    if e.is_const:
-        return e.value >= 0
-    if depth == 0:
-        return False
-    e = _tighten(e)
-    order = _order(ranges)
-    atoms = {a for monomial, _ in e.terms for a in monomial}
-    calls = sorted((a for a in atoms if isinstance(a, Call) and a.op in ("min", "max")), key=str)
-    for call in calls:
-        if _extreme_case(e, call, ranges, depth):
+class _Proof:
+    """One question; `steps` counts down, so that no expression takes long."""
+
+    def __init__(self, ranges: Ranges) -> None:
+        self.ranges, self.steps = ranges, _STEPS
+        # inner symbols (whose ends name outer ones) are eliminated first: declaration order, reversed
+        self.order = {name: -i for i, name in enumerate(ranges)}
+
+    def holds(self, e: Expr, depth: int) -> bool:
+        """`e >= 0`, by at most `depth` eliminations."""
+        if e.is_const:
+            return e.value >= 0
+        self.steps -= len(e.terms)
+        if depth == 0 or self.steps < 0:
+            return False
+        e = _tighten(e)
+        atoms = {a for monomial, _ in e.terms for a in monomial}
+        extremes = sorted((a for a in atoms if isinstance(a, Call) and a.op in ("min", "max")), key=str)
+        if any(self.extreme_case(e, a, depth) for a in extremes):
             return True
-    if all(c >= 0 and all(_atom_nonnegative(a, ranges, depth) for a in m) for m, c in e.terms):
-        return True
-    symbols = sorted((a for a in atoms if isinstance(a, Sym)), key=lambda s: -order.get(s.name, -1))
-    for s in symbols:
-        replaced = _replace_symbol(e, s, ranges, depth)
-        if replaced is not None and _nonnegative(replaced, ranges, depth - 1):
+        if all(c >= 0 and all(self.atom(a, depth) for a in m) for m, c in e.terms):
             return True
-    for call in sorted((a for a in atoms if isinstance(a, Call) and a.op in ("//", "%")), key=str):
-        replaced = _relax_division(e, call)
-        if replaced is not None and _nonnegative(replaced, ranges, depth - 1):
-            return True
-    return False
+        return any(self.holds(smaller, depth - 1) for smaller in self.bounds_below(e, atoms, depth))
 
+    def bounds_below(self, e: Expr, atoms: set[Atom], depth: int) -> Iterator[Expr]:
+        """Expressions with one atom less that are negative wherever `e` is."""
+        symbols = (a for a in atoms if isinstance(a, Sym))
+        for s in sorted(symbols, key=lambda s: (self.order.get(s.name, 1), s.name)):
+            yield from self.without_symbol(e, s, depth)
+        for call in sorted((a for a in atoms if isinstance(a, Call) and a.op in ("//", "%")), key=str):
+            yield from self.without_division(e, call, depth)
 
-def _atom_nonnegative(atom: Atom, ranges: Ranges, depth: int) -> bool:
-    if isinstance(atom, Sym):
-        lo = ranges[atom.name].lo if atom.name in ranges else None
-        return lo is not None and _nonnegative(lo, ranges, depth - 1)
-    if atom.op == "%":
-        return _nonnegative(atom.args[1], ranges, depth - 1)
-    if atom.op == "//":
-        return all(_nonnegative(a, ranges, depth - 1) for a in atom.args)
-    decide = all if atom.op == "min" else any
-    return decide(_nonnegative(a, ranges, depth - 1) for a in atom.args)
+    def atom(self, atom: Atom, depth: int) -> bool:
+        if isinstance(atom, Sym):
+            known = self.ranges.get(atom.name)
+            return known is not None and known.lo is not None and self.holds(known.lo, depth - 1)
+        if atom.op == "%":
+            return self.holds(atom.args[1], depth - 1)
+        decide = any if atom.op == "max" else all
+        return decide(self.holds(a, depth - 1) for a in atom.args)
+
+    def extreme_case(self, e: Expr, call: Call, depth: int) -> bool:
+        parts = _split(e, call)
+        if parts is None or not parts[0].is_const:
+            return False
+        factor, rest = parts
+        # min(a, b) is one of them, and at most any of them: with c > 0 both must do in place of it, with c < 0 one is
+        # enough; max is the other way round
+        decide = all if (call.op == "min") == (factor.value > 0) else any
+        return decide(self.holds(factor * a + rest, depth - 1) for a in call.args)
+
+    def without_symbol(self, e: Expr, s: Sym, depth: int) -> Iterator[Expr]:
+        """The symbol replaced by the end of its range that makes `e` smallest."""
+        known, parts = self.ranges.get(s.name), _split(e, s)
+        if known is None or parts is None or _inside_call(e, s.name):
+            return
+        factor, rest = parts
+        if known.lo is not None and self.holds(factor, depth - 1):
+            yield factor * known.lo + rest
+        elif known.hi is not None and self.holds(-factor, depth - 1):
+            yield factor * known.hi + rest
+
+    def without_division(self, e: Expr, call: Call, depth: int) -> Iterator[Expr]:
+        parts, (n, d) = _split(e, call), call.args
+        if parts is None or not parts[0].is_const or not self.holds(d - 1, depth - 1):
+            return
+        c, rest = parts[0].value, parts[1]
+        if call.op == "%":  # 0 <= n % d <= d - 1
+            yield rest if c > 0 else rest + c * (d - 1)
+        elif c == 1:  # n // d >= k exactly when n >= k*d
+            yield n + rest * d
+        elif c == -1:  # n // d <= k exactly when n <= k*d + d - 1
+            yield rest * d + (d - 1) - n
+        else:  # n - (d - 1) <= d * (n // d) <= n
+            yield rest * d + (n - (d - 1) if c > 0 else n) * c
 
 
 def _split(e: Expr, atom: Atom) -> tuple[Expr, Expr] | None:
     """`e = factor * atom + rest`, or None where the atom is not linear."""
-    factor, rest = const(0), const(0)
-    for monomial, c in e.terms:
-        n = monomial.count(atom)
-        if n == 0:
-            rest = rest + Expr(((monomial, c),))
-        elif n == 1:
-            others = list(monomial)
-            others.remove(atom)
-            factor = factor + Expr(((tuple(others), c),))
-        else:
-            return None
-    return factor, rest
-
-
-def _replace_symbol(e: Expr, s: Sym, ranges: Ranges, depth: int) -> Expr | None:
-    r = ranges.get(s.name)
-    parts = _split(e, s)
-    if r is None or parts is None or s.name in parts[0].symbols or _inside_call(e, s.name):
+    if any(m.count(atom) > 1 for m, _ in e.terms):
         return None
-    factor, rest = parts
-    if r.lo is not None and _nonnegative(factor, ranges, depth - 1):
-        return factor * r.lo + rest
-    if r.hi is not None and _nonnegative(-factor, ranges, depth - 1):
-        return factor * r.hi + rest
-    return None
+    rest = Expr(tuple((m, c) for m, c in e.terms if atom not in m))
+    factor = const(0)
+    for monomial, c in e.terms:
+        if atom in monomial:
+            at = monomial.index(atom)
+            factor = factor + Expr((((*monomial[:at], *monomial[at + 1 :]), c),))
+    return factor, rest
 
 
 def _inside_call(e: Expr, name: str) -> bool:
     return any(isinstance(a, Call) and any(name in arg.symbols for arg in a.args) for m, _ in e.terms for a in m)
-
-
-def _extreme_case(e: Expr, call: Call, ranges: Ranges, depth: int) -> bool:
-    parts = _split(e, call)
-    if parts is None or not parts[0].is_const:
-        return False
-    factor, rest = parts
-    # c * min(a, b) >= 0 part: min is one of them, so all must do; -c * min(a, b): any one is a bound
-    all_needed = (call.op == "min") == (factor.value > 0)
-    decide = all if all_needed else any
-    return decide(_nonnegative(factor * a + rest, ranges, depth - 1) for a in call.args)
-
-
-def _relax_division(e: Expr, call: Call) -> Expr | None:
-    parts = _split(e, call)
-    n, d = call.args
-    if parts is None or not parts[0].is_const or not d.is_const or d.value <= 0:
-        return None
-    c, rest = parts[0].value, parts[1]
-    if call.op == "%":  # 0 <= n % d <= d - 1
-        return rest if c > 0 else rest + c * (d.value - 1)
-    if c == 1:  # n // d >= k exactly when n >= k*d
-        return n + rest * d.value
-    if c == -1:  # n // d <= k exactly when n <= k*d + d - 1
-        return rest * d.value + (d.value - 1) - n
-    # n - (d - 1) <= d * (n // d) <= n
-    bound = n - (d.value - 1) if c > 0 else n
-    return rest * d.value + bound * c
 
 
 def _tighten(e: Expr) -> Expr:

@@ -9,12 +9,15 @@ that JSON, MLIR attributes, messages and generated C all show the same thing.
 from __future__ import annotations
 
 import ast
+import math
+import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Union
+from typing import TypeVar, Union
 
 ExprLike = Union["Expr", int]
+_T = TypeVar("_T")
 
 
 class ExprError(ValueError):
@@ -51,8 +54,16 @@ Monomial = tuple[Atom, ...]
 
 def _factor(e: Expr) -> str:
     text = str(e)
-    simple = e.is_const and e.value >= 0 or (len(e.terms) == 1 and _is_bare(e.terms[0]))
+    simple = (e.is_const and e.value >= 0) or (len(e.terms) == 1 and _is_bare(e.terms[0]))
     return text if simple else f"({text})"
+
+
+def _term(monomial: Monomial, coefficient: int) -> str:
+    """One summand without its sign."""
+    if coefficient == 1 and len(monomial) == 1:
+        return str(monomial[0])
+    factors = [_factor(_atom(a)) for a in monomial]
+    return "*".join(factors if abs(coefficient) == 1 and factors else [str(abs(coefficient)), *factors])
 
 
 def _is_bare(term: tuple[Monomial, int]) -> bool:
@@ -132,14 +143,16 @@ class Expr:
 
     def __mod__(self, other: ExprLike) -> Expr:
         d = Expr.of(other)
-        if d.is_const and d.value > 0:
-            rest = Expr(tuple((m, c % d.value) for m, c in self.terms if c % d.value))
-            if rest.is_const:
-                return Expr.of(rest.value % d.value)
-            return _atom(Call("%", (rest, d)))
-        if self == d:
-            return ZERO
-        return _atom(Call("%", (self, d)))
+        if not d.is_const:
+            return ZERO if self in (d, ZERO) else _atom(Call("%", (self, d)))
+        if d.value == 0:
+            raise ExprError(f"division by zero in ({self}) % 0")
+        if d.value < 0:
+            return -((-self) % (-d))
+        rest = Expr(tuple((m, c % d.value) for m, c in self.terms if c % d.value))
+        if rest.is_const:
+            return Expr.of(rest.value % d.value)
+        return _atom(Call("%", (rest, d)))
 
     def __rmod__(self, other: ExprLike) -> Expr:
         return Expr.of(other) % self
@@ -195,16 +208,8 @@ class Expr:
     def _text(self) -> str:
         if not self.terms:
             return "0"
-        parts: list[str] = []
-        for monomial, c in self.terms:
-            body = "*".join(f"({a})" if isinstance(a, Call) and a.op in ("//", "%") and
-                            (len(monomial) > 1 or abs(c) != 1 or c < 0) else str(a) for a in monomial)
-            size = body if abs(c) == 1 and body else f"{abs(c)}*{body}" if body else str(abs(c))
-            if not parts:
-                parts.append(f"-{size}" if c < 0 else size)
-            else:
-                parts.append(f"{'-' if c < 0 else '+'} {size}")
-        return " ".join(parts)
+        text = " ".join(f"{'-' if c < 0 else '+'} {_term(m, c)}" for m, c in self.terms)
+        return text.removeprefix("+ ") if not text.startswith("- ") else f"-{text[2:]}"
 
     def __str__(self) -> str:
         return self._text
@@ -235,7 +240,7 @@ def cdiv(a: ExprLike, b: ExprLike) -> Expr:
 
 
 def _extreme(op: str, args: Iterable[ExprLike]) -> Expr:
-    keep_first = (lambda d: d <= 0) if op == "min" else (lambda d: d >= 0)
+    precedes = operator.le if op == "min" else operator.ge
     kept: list[Expr] = []
     for arg in map(Expr.of, args):
         nested = arg.terms[0][0][0] if len(arg.terms) == 1 and _is_bare(arg.terms[0]) else None
@@ -244,7 +249,7 @@ def _extreme(op: str, args: Iterable[ExprLike]) -> Expr:
             for i, k in enumerate(kept):
                 difference = k - e
                 if difference.is_const:  # comparable whatever the symbols are
-                    kept[i] = k if keep_first(difference.value) else e
+                    kept[i] = k if precedes(difference.value, 0) else e
                     break
             else:
                 kept.append(e)
@@ -268,45 +273,78 @@ def build(op: str, args: list[Expr]) -> Expr:
     return _BINARY[op](args[0], args[1])
 
 
+def build_bounded(op: str, args: list[Expr]) -> Expr:
+    """`build` for expressions that somebody wrote; raises `ExprError` for what no index arithmetic needs and no
+    machine integer holds: it would otherwise take its time and fail much later."""
+    terms = math.prod(len(a.terms) for a in args) if op == "*" else sum(len(a.terms) for a in args)
+    if terms > _MOST_TERMS:
+        raise ExprError(f"an expression of more than {_MOST_TERMS} terms")
+    found = build(op, args)
+    if any(not -LARGEST - 1 <= c <= LARGEST for _, c in found.terms):
+        raise ExprError("a constant does not fit into 64 bits")
+    if len(str(found)) > _LONGEST:
+        raise ExprError(f"an expression of more than {_LONGEST} characters")
+    return found
+
+
+LARGEST = 2**63 - 1
+_MOST_TERMS = 1024
+_LONGEST = 4096
 _BINARY: dict[str, Callable[[Expr, Expr], Expr]] = {
-    "+": lambda a, b: a + b,
-    "-": lambda a, b: a - b,
-    "*": lambda a, b: a * b,
-    "//": lambda a, b: a // b,
-    "%": lambda a, b: a % b,
+    "+": operator.add,
+    "-": operator.sub,
+    "*": operator.mul,
+    "//": operator.floordiv,
+    "%": operator.mod,
 }
 _AST_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%"}
 _AST_COMPARISONS = {ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">="}
 
 
-def _from_ast(node: ast.expr, text: str) -> Expr:
-    if isinstance(node, ast.Constant) and type(node.value) is int:
+def _from_ast(node: ast.expr) -> Expr:
+    if isinstance(node, ast.Constant) and type(node.value) is int and node.value <= LARGEST:
         return const(node.value)
     if isinstance(node, ast.Name):
         return sym(node.id)
     if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
-        return -_from_ast(node.operand, text)
+        return -_from_ast(node.operand)
     if isinstance(node, ast.BinOp) and type(node.op) in _AST_OPERATORS:
-        return build(_AST_OPERATORS[type(node.op)], [_from_ast(node.left, text), _from_ast(node.right, text)])
+        return build_bounded(_AST_OPERATORS[type(node.op)], [_from_ast(node.left), _from_ast(node.right)])
     if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords and len(node.args) >= 2:
-        args = [_from_ast(a, text) for a in node.args]
+        args = [_from_ast(a) for a in node.args]
         if node.func.id in ("min", "max"):
-            return build(node.func.id, args)
+            return build_bounded(node.func.id, args)
         if node.func.id == "cdiv" and len(args) == 2:
-            return cdiv(*args)
-    raise ExprError(f"{text!r} is not an integer expression of names, + - * // %, min, max and cdiv")
+            return build_bounded("//", [args[0] + args[1] - 1, args[1]])
+    raise ExprError(
+        f"{ast.unparse(node):.40} is not an integer expression of names, 64-bit integers, + - * // %, min, max and cdiv"
+    )
 
 
-def _parse_ast(text: str) -> ast.expr:
+def _predicates(node: ast.expr) -> tuple[Predicate, ...]:
+    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
+        return tuple(p for v in node.values for p in _predicates(v))
+    if isinstance(node, ast.Compare) and all(type(op) in _AST_COMPARISONS for op in node.ops):
+        operands = [_from_ast(e) for e in (node.left, *node.comparators)]
+        return tuple(
+            Predicate(_AST_COMPARISONS[type(op)], left, right)
+            for left, op, right in zip(operands, node.ops, operands[1:])
+        )
+    raise ExprError(f"{ast.unparse(node):.40} is no comparison (== != < <= > >=, joined by `and`)")
+
+
+def _read(text: str, what: str, reader: Callable[[ast.expr], _T]) -> _T:
     try:
-        return ast.parse(text, mode="eval").body
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as e:
-        raise ExprError(f"{text!r} is not an expression: {e}") from None
+        if len(text) > _LONGEST:
+            raise ExprError(f"it has more than {_LONGEST} characters")
+        return reader(ast.parse(text, mode="eval").body)
+    except (ValueError, SyntaxError, RecursionError, MemoryError) as e:
+        raise ExprError(f"{text!r:.80} is not {what}: {getattr(e, 'msg', e)}") from None
 
 
 def parse(text: str) -> Expr:
     """Read an expression; raises `ExprError`."""
-    return _from_ast(_parse_ast(text), text)
+    return _read(text, "an expression", _from_ast)
 
 
 @dataclass(frozen=True)
@@ -325,22 +363,6 @@ class Predicate:
         return {"==": a == b, "!=": a != b, "<": a < b, "<=": a <= b, ">": a > b, ">=": a >= b}[self.op]
 
 
-def predicates_from_ast(node: ast.expr, text: str, read: Callable[[ast.expr], Expr] | None = None) -> tuple[Predicate, ...]:
-    """The conjunction a Python condition stands for; `read` turns an operand into an `Expr`."""
-    read = read or (lambda n: _from_ast(n, text))
-    if isinstance(node, ast.BoolOp) and isinstance(node.op, ast.And):
-        return tuple(p for v in node.values for p in predicates_from_ast(v, text, read))
-    if isinstance(node, ast.Compare):
-        operands = [node.left, *node.comparators]
-        out = []
-        for left, op, right in zip(operands, node.ops, operands[1:]):
-            if type(op) not in _AST_COMPARISONS:
-                raise ExprError(f"{text!r}: only == != < <= > >= compare integers")
-            out.append(Predicate(_AST_COMPARISONS[type(op)], read(left), read(right)))
-        return tuple(out)
-    raise ExprError(f"{text!r} is not a comparison of integer expressions (joined by `and`)")
-
-
 def parse_predicates(text: str) -> tuple[Predicate, ...]:
     """Read `N % 8 == 0 and N <= 1024`; raises `ExprError`."""
-    return predicates_from_ast(_parse_ast(text), text)
+    return _read(text, "a condition", _predicates)

@@ -7,10 +7,12 @@ a kernel as good as what the offline memory allocation literature calls greedy-b
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from tilebuild.diagnostics import Diagnostic, TilebuildError
-from tilebuild.plan.model import Access, Buffer, Placed, Plan, Space, Unplaced
+from tilebuild.plan.model import Buffer, Placed, Plan, Region, Space, Unplaced
 
 
 @dataclass(frozen=True)
@@ -26,52 +28,54 @@ class Life:
 
 def lives(plan: Plan) -> dict[str, Life]:
     """The life of every buffer that is accessed, over the region tree."""
-    extent = _region_extents(plan)
-    parents = {r.id: r.parent for r in plan.regions}
-    kinds = {r.id: r.kind for r in plan.regions}
-    touched: dict[str, list[tuple[int, int, bool]]] = {}  # buffer -> (position, region, is a write)
+    regions = {r.id: r for r in plan.regions}
+    extent = _region_extents(plan, regions)
+    touched: dict[str, list[_Use]] = {}
     for position, instr in enumerate(plan.instructions):
-        for access, write in _accesses(instr.reads, instr.writes):
-            touched.setdefault(access.buffer, []).append((position, instr.region, write))
-    found: dict[str, Life] = {}
-    for buffer, uses in touched.items():
-        first, last = min(p for p, _, _ in uses), max(p for p, _, _ in uses)
-        for _, region, _ in uses:
-            at = region
-            while at != parents[at] or kinds[at] != "program":
-                start, end = extent[at]
-                inside = all(start <= p <= end for p, _, _ in uses)
-                # a nest is one step in time; a loop keeps what comes from outside it or from its last step
-                if kinds[at] == "nest" or (kinds[at] == "loop" and not (inside and _starts_with_write(uses))):
-                    first, last = min(first, start), max(last, end)
-                at = parents[at]
-                if kinds[at] == "program":
-                    break
-        found[buffer] = Life(first, last)
-    return found
+        path = _path(instr.region, regions)
+        for access in instr.reads:
+            touched.setdefault(access.buffer, []).append(_Use(position, path, False))
+        for access in instr.writes:
+            touched.setdefault(access.buffer, []).append(_Use(position, path, True))
+    return {buffer: _life(uses, extent) for buffer, uses in touched.items()}
 
 
-def _accesses(reads: tuple[Access, ...], writes: tuple[Access, ...]) -> list[tuple[Access, bool]]:
-    return [(a, False) for a in reads] + [(a, True) for a in writes]
+class _Use(NamedTuple):
+    position: int
+    path: tuple[Region, ...]  # from the program to the instruction's own region
+    write: bool
 
 
-def _starts_with_write(uses: list[tuple[int, int, bool]]) -> bool:
-    start = min(p for p, _, _ in uses)
-    return all(write for p, _, write in uses if p == start)
+def _path(region: int, regions: Mapping[int, Region]) -> tuple[Region, ...]:
+    path = [regions[region]]
+    while path[-1].kind != "program":
+        path.append(regions[path[-1].parent])
+    return tuple(reversed(path))
 
 
-def _region_extents(plan: Plan) -> dict[int, tuple[int, int]]:
-    parents = {r.id: r.parent for r in plan.regions}
-    kinds = {r.id: r.kind for r in plan.regions}
+def _life(uses: Sequence[_Use], extent: Mapping[int, tuple[int, int]]) -> Life:
+    first, last = min(u.position for u in uses), max(u.position for u in uses)
+    common = [level[0] for level in zip(*(u.path for u in uses)) if len({r.id for r in level}) == 1]
+    # A region that holds all uses and always starts with a write hands no value on to its next run: a loop or branch
+    # below it may not run, so that what it would write may be there from the run before.
+    begins = [u for u in uses if u.position == first]
+    below = begins[0].path[len(common) :]
+    self_contained = all(u.write for u in begins) and all(r.kind == "nest" for r in below)
+    for use in uses:
+        for depth, region in enumerate(use.path):
+            # a nest is one step in time; a loop keeps what comes from outside it or from its last step
+            kept = region.kind == "loop" and not (depth < len(common) and self_contained)
+            if region.kind == "nest" or kept:
+                first, last = min(first, extent[region.id][0]), max(last, extent[region.id][1])
+    return Life(first, last)
+
+
+def _region_extents(plan: Plan, regions: Mapping[int, Region]) -> dict[int, tuple[int, int]]:
+    """First and last instruction position of every region that runs something."""
     extent: dict[int, tuple[int, int]] = {}
     for position, instr in enumerate(plan.instructions):
-        at = instr.region
-        while True:
-            start, end = extent.get(at, (position, position))
-            extent[at] = (min(start, position), max(end, position))
-            if kinds[at] == "program":
-                break
-            at = parents[at]
+        for region in _path(instr.region, regions):
+            extent[region.id] = (extent.get(region.id, (position, position))[0], position)
     return extent
 
 
@@ -87,16 +91,23 @@ def place(plan: Plan) -> Plan:
     return replace(plan, buffers=tuple(replace(b, storage=placed.get(b.id, b.storage)) for b in plan.buffers))
 
 
-def _place_space(plan: Plan, space: Space, members: list[Buffer], life: dict[str, Life], placed: dict[str, Placed]) -> None:
+def _place_space(
+    plan: Plan, space: Space, members: list[Buffer], life: dict[str, Life], placed: dict[str, Placed]
+) -> None:
     def size(b: Buffer) -> int:
         assert isinstance(b.storage, Unplaced)
         return b.storage.bytes
 
-    here: list[tuple[Life, Placed]] = []
+    everything = Life(0, len(plan.instructions))
+    here = [
+        (life.get(b.id, everything), b.storage)
+        for b in plan.buffers
+        if isinstance(b.storage, Placed) and b.storage.space == space.name
+    ]
     for buffer in sorted(members, key=lambda b: (-size(b), b.id)):
         offset = 0
-        mine = life.get(buffer.id, Life(0, len(plan.instructions)))
-        for _, other in sorted(((l, p) for l, p in here if l.meets(mine)), key=lambda lp: lp[1].offset):
+        mine = life.get(buffer.id, everything)
+        for other in sorted((p for span, p in here if span.meets(mine)), key=lambda p: p.offset):
             if offset + size(buffer) <= other.offset:
                 break
             offset = max(offset, _align(other.offset + other.bytes, space.alignment))
@@ -108,15 +119,14 @@ def _place_space(plan: Plan, space: Space, members: list[Buffer], life: dict[str
 
 
 def _overflow(plan: Plan, space: Space, members: list[Buffer], used: int, sizes: dict[str, int]) -> TilebuildError:
+    where = f"{plan.target}:{plan.arch}"
     largest = sorted(members, key=lambda b: -sizes[b.id])[:4]
     return TilebuildError(
         Diagnostic(
             "E401",
-            f"{plan.kernel} needs {used} bytes of {space.name} for {plan.target}:{plan.arch}, which has {space.capacity}",
+            f"{plan.kernel} needs {used} bytes of {space.name} for {where}, which has {space.capacity}",
             largest[0].span,
-            notes=tuple(
-                (b.span, f"[{b.rows}, {b.cols}] of {b.dtype} takes {sizes[b.id]} bytes") for b in largest
-            ),
+            notes=tuple((b.span, f"[{b.rows}, {b.cols}] of {b.dtype} takes {sizes[b.id]} bytes") for b in largest),
             fix="give the variant smaller tile constants",
         )
     )

@@ -70,7 +70,7 @@ def _default(f: dataclasses.Field[Any]) -> Any:
     return f.default
 
 
-@functools.lru_cache(maxsize=None)
+@functools.cache
 def _fields(cls: type) -> dict[str, tuple[Any, bool]]:
     hints = typing.get_type_hints(cls)
     return {f.name: (hints[f.name], _default(f) is not dataclasses.MISSING) for f in dataclasses.fields(cls)}
