@@ -1,4 +1,4 @@
-"""What fastnorm's row kernels compute, in float64, and one call of an emitted one in the simulator."""
+"""What fastnorm's row kernels compute, in float64, and one call of a kernel with random rows."""
 
 from __future__ import annotations
 
@@ -54,6 +54,13 @@ OUTPUTS = {"add": "z"}
 
 
 def rows(text: str, entry: str, name: str, shape: tuple[int, int]) -> tuple[Array, Array]:
+    """`call_rows` of an emitted kernel in the simulator of the tests."""
+    return call_rows(name, shape, lambda arrays, numbers: simulator.run(text, entry, arrays, numbers))
+
+
+def call_rows(
+    name: str, shape: tuple[int, int], call: Callable[[dict[str, Array], dict[str, Any]], None]
+) -> tuple[Array, Array]:
     """What a kernel of fastnorm gives for random rows, and what it should; fails where it writes beside its output."""
     dims = {"M": shape[0], "N": shape[1]}
     rng = np.random.default_rng(shape[0] * 1000 + shape[1])
@@ -66,7 +73,7 @@ def rows(text: str, entry: str, name: str, shape: tuple[int, int]) -> tuple[Arra
     out = surrounded(shape, rng)
     out[...] = np.nan
     arrays[OUTPUTS.get(name, "y")] = out
-    simulator.run(text, entry, arrays, {**dims, "s": 1.7, "eps": 1e-5})
+    call(arrays, {**dims, "s": 1.7, "eps": 1e-5})
     around = out.base.copy()
     around[: shape[0], : shape[1]] = np.nan
     assert np.isnan(around).all(), "wrote beside its output"
