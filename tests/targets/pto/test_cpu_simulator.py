@@ -111,6 +111,25 @@ BODIES: dict[str, tuple[str, Callable[[Array], Array]]] = {
     ),
     "index": ("t + (i - 5)", lambda x: x - 5),
 }
+# of numbers that ptoas would have computed with another sign or in another order
+NUMBERS = """
+@tb.kernel
+def numbers(x: tb.In[tb.f32, M, N], y: tb.Out[tb.f32, M, N], s: tb.f32):
+    tb.require(M <= 6, N <= 24)
+    i = tb.program(1)
+    t = x.tiles(6, 24)[i, 0]
+    for j in tb.range(M - 3):
+        t = t + 1.0
+    y.tiles(6, 24)[i, 0] = t + ((100 % (50 // (M + 1))) // (N // (M // 2 + 1) + 1) - N)
+"""
+
+
+def numbers(x: Array) -> Array:
+    m, n = x.shape
+    return x + max(0, m - 3) + ((100 % (50 // (m + 1))) // (n // (m // 2 + 1) + 1) - n)
+
+
+EXPECTED = {**{name: reference for name, (_, reference) in BODIES.items()}, "numbers": numbers}
 _MODULE = 'import tilebuild as tb\nM, N = tb.dims("M N")\n'
 _KERNEL = """
 @tb.kernel
@@ -129,12 +148,12 @@ def operations(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
     package = folder / "src" / "p"
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("")
-    text = _MODULE + "".join(_KERNEL.format(name=name, body=body) for name, (body, _) in BODIES.items())
+    text = _MODULE + "".join(_KERNEL.format(name=name, body=body) for name, (body, _) in BODIES.items()) + NUMBERS
     (package / "k.py").write_text(text)
     return library([kernels.build(k, request.param) for k in discover(folder, ("src/p",))], folder)
 
 
-@pytest.mark.parametrize("name", BODIES)
+@pytest.mark.parametrize("name", EXPECTED)
 def test_operations(name: str, operations: Library, run: Simulator) -> None:
     path, plans = operations
     for shape in [(1, 1), (5, 7), (6, 24)]:
@@ -142,4 +161,4 @@ def test_operations(name: str, operations: Library, run: Simulator) -> None:
         x, y = surrounded(shape, rng) * np.float32(3), surrounded(shape, rng)
         y[...] = np.nan
         run.run(path, plans[f"{name}_0"], {"x": x, "y": y}, {"M": shape[0], "N": shape[1], "s": 1.7}, 1)
-        np.testing.assert_allclose(y, BODIES[name][1](x.astype(np.float64)), rtol=1e-5, atol=1e-5)
+        np.testing.assert_allclose(y, EXPECTED[name](x.astype(np.float64)), rtol=1e-5, atol=1e-5)

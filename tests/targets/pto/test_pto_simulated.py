@@ -11,6 +11,7 @@ import pto_simulator as simulator
 import pytest
 from pto_references import REFERENCES, Array, rows, surrounded
 
+from tilebuild.diagnostics import TilebuildError
 from tilebuild.oracle import judge
 from tilebuild.oracle.readers.pto import read
 from tilebuild.plan.expr import parse_predicates
@@ -180,3 +181,42 @@ def k(x: tb.InOut[tb.i32, M, N], n: tb.i32):
 def test_the_guards_are_those_that_the_test_knows() -> None:
     facts = {str(f) for b in kernels.fastnorm("a2a3").values() for p in b.plans for f in p.contract.facts}
     assert facts == {str(p) for p in parse_predicates("N <= 1024 and N <= 8192 and N <= 16777216")}
+
+
+def test_numbers_that_the_generated_text_would_get_wrong_are_kept_apart(tmp_path: Path) -> None:
+    """Infinities as constants, quotients of quotients, negative numbers as floats, loops to less than their start."""
+    body = """
+M, N = tb.dims("M N")
+@tb.kernel
+def k(x: tb.In[tb.f32, M, N], y: tb.Out[tb.f32, M, N]):
+    tb.require(M <= 6, N <= 24)
+    i = tb.program(1)
+    t = tb.maximum(x.tiles(6, 24)[i, 0], -tb.inf)
+    for j in tb.range(M - 3):
+        t = t + 1.0
+    y.tiles(6, 24)[i, 0] = t + (100 % (50 // (M + 1)) // (N // 2 + 1) - N)
+"""
+    text = kernels.kernel(tmp_path, body).text
+    assert "0xFF800000" not in text
+    assert "arith.mulf" in text
+    assert text.count("arith.maxsi") == 4  # of the loop, two quotients and the number
+    for m, n in ((1, 1), (6, 24)):
+        x = np.random.default_rng(3).standard_normal((m, n)).astype(np.float32)
+        y = np.full_like(x, np.nan)
+        call(tmp_path, body, {"x": x, "y": y}, M=m, N=n)
+        np.testing.assert_allclose(y, x + max(0, m - 3) + (100 % (50 // (m + 1)) // (n // 2 + 1) - n), rtol=1e-5)
+
+
+def test_a_loop_from_what_may_be_negative_is_an_error(tmp_path: Path) -> None:
+    body = """
+M, N = tb.dims("M N")
+@tb.kernel
+def k(y: tb.Out[tb.f32, M, N]):
+    i = tb.program(1)
+    t = tb.zeros((6, 24))
+    for j in tb.range(M - 3, N):
+        t = t + 1.0
+    y.tiles(6, 24)[i, 0] = t
+"""
+    with pytest.raises(TilebuildError, match="only from what is proved not to be negative"):
+        kernels.kernel(tmp_path, body)

@@ -6,12 +6,13 @@ ids. What cannot be followed becomes a symbol of which nothing is known: no proo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass, field, replace
 from typing import Union
 
 from tilebuild.oracle.readers.pto_text import Operation
 from tilebuild.oracle.readers.pto_types import TileType
-from tilebuild.plan.expr import ZERO, Expr, Predicate, build, cdiv, const, sym
+from tilebuild.plan.expr import ONE, ZERO, Expr, Predicate, build, cdiv, const, sym
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,13 @@ class Block:
 
     what: str
     factor: Expr
+
+
+@dataclass(frozen=True)
+class AtLeast:
+    """A number of which the least value that it can have is known, and nothing else."""
+
+    least: int
 
 
 @dataclass(frozen=True)
@@ -97,7 +105,7 @@ class Handle:
     column: bool = field(default=False)
 
 
-Value = Union[Expr, Block, Product, Linear, Number, Pointer, View, Part, Handle, Predicate, None]
+Value = Union[Expr, Block, AtLeast, Product, Linear, Number, Pointer, View, Part, Handle, Predicate, None]
 _ARITHMETIC = {
     "arith.addi": "+", "arith.subi": "-", "arith.muli": "*", "arith.minsi": "min", "arith.maxsi": "max",
     "arith.minui": "min", "arith.maxui": "max",
@@ -133,6 +141,17 @@ def evaluate(op: Operation, operands: list[Value]) -> Value:
         found = _part_of_grid(op.name, operands[0], as_expr(operands[1]))
         if found is not None:
             return found
+    if op.name == "arith.addi" and len(operands) == 2:
+        more = _more(operands[0], operands[1])
+        if more is not None:
+            return more
+    if op.name == "arith.mulf" and len(operands) == 2:
+        return _float_product(operands[0], operands[1])
+    if op.name == "arith.truncf" and operands and isinstance(operands[0], Number):
+        unchanged = operands[0].op == "full" and operands[0].value in ("inf", "-inf", "nan")
+        return replace(operands[0], dtype=op.type) if unchanged else None
+    if op.name == "arith.sitofp" and operands and isinstance(operands[0], AtLeast):
+        return operands[0]
     if op.name == "arith.sitofp" and operands:
         number = as_expr(operands[0])
         return Number("index", "expr", str(number), op.type) if number is not None else None
@@ -171,6 +190,29 @@ def _float(text: str) -> str:
     if bits & 0x7FFFFFFF == 0x7F800000:
         return "-inf" if bits >> 31 else "inf"
     return "nan"
+
+
+def _more(a: Value, b: Value) -> AtLeast | None:
+    """The sum of the number of cores, which is at least 1, and a constant."""
+    for block, other in ((a, b), (b, a)):
+        size = as_expr(other)
+        if isinstance(block, Block) and (block.what, block.factor) == ("num", ONE) and size is not None:
+            return AtLeast(1 + size.value) if size.is_const else None
+    return None
+
+
+def _float_product(a: Value, b: Value) -> Value:
+    """A product of float32 numbers that no finite one can be: the others are not followed."""
+    for number, other in ((a, b), (b, a)):
+        if not isinstance(number, Number) or (number.op, number.dtype) != ("full", "f32"):
+            continue
+        value = float(number.value)
+        if isinstance(other, AtLeast) and other.least >= 2 and math.isfinite(value) and abs(value) > 2.0**127:
+            return replace(number, value="inf" if value > 0 else "-inf")
+        zero = isinstance(other, Number) and other.op == "full" and float(other.value) == 0
+        if zero and math.isinf(value):
+            return replace(number, value="nan")
+    return None
 
 
 def _product(a: Value, b: Value) -> Value:

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from tilebuild.diagnostics import Span
+from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
+from tilebuild.plan.bounds import nonnegative
 from tilebuild.plan.expr import ONE, ZERO, Expr, parse
 from tilebuild.plan.model import Access, Buffer, Global, Instr, Layout, Placed, Plan, Region
 from tilebuild.plan.tree import Node, tree
@@ -171,6 +172,12 @@ class _Function:
         assert region.lower is not None
         assert region.upper is not None
         lower, upper = text.index(region.lower, region.span), text.index(region.upper, region.span)
+        # the generated C++ counts loops without sign: from less than 0 they would not start, to less than 0 not end
+        if not nonnegative(region.lower, text.ranges):
+            message = f"the pto target counts loops only from what is proved not to be negative: {region.lower}"
+            raise TilebuildError(Diagnostic("E402", message, region.span, fix="start the loop at 0"))
+        if not nonnegative(region.upper - region.lower, text.ranges):
+            upper = text.binary("arith.maxsi", upper, lower, region.span)
         step = text.integer(region.step)
         with text.block(f"scf.for %{region.var} = {lower} to {upper} step {step}", region.span):
             text.bind(region.var, f"%{region.var}")
@@ -305,6 +312,8 @@ class _Function:
         else:
             number = parse(str(instr.attr("expr")))
             index = text.index(number, instr.span)
+            if dtype != "i32" and not nonnegative(number, text.ranges):
+                index = text.pinned(index, -(2**31) + 1, instr.span)  # or it would be converted as an unsigned number
             value = text.value(("i32", index), f"arith.index_cast {index} : index to i32", instr.span)
             if dtype != "i32":
                 value = text.value((dtype, index), f"arith.sitofp {value} : i32 to {dtype}", instr.span)

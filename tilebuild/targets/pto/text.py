@@ -134,10 +134,27 @@ class Text:
         first, *rest = [self.index(a, span) for a in atom.args]
         for operand in rest:
             first = self.binary(_BINARY[atom.op], first, operand, span)
+        if atom.op in ("//", "%") and any(_is_call(a) for a in atom.args):
+            first = self.pinned(first, 0, span)
         return first
+
+    def pinned(self, value: str, least: int, span: Span | None) -> str:
+        """The same number, which is at least `least`, computed in a statement of its own.
+
+        ptoas 0.27 puts a value that is used once into the expression that uses it and forgets parentheses two levels
+        down: (unsigned)(a / (b / c)) becomes (unsigned)(a / b / c), and (float)(int)(a - b) converts an unsigned
+        difference. A maximum uses its operand twice, so that it gets a variable.
+        """
+        return self.binary("arith.maxsi", value, self.integer(least), span)
 
     def binary(self, op: str, a: str, b: str, span: Span | None) -> str:
         return self.value((op, a, b), f"{op} {a}, {b} : index", span)
+
+
+def _is_call(e: Expr) -> bool:
+    """True for a quotient, remainder, minimum or maximum by itself."""
+    (monomial, coefficient), *more = e.terms or [((), 0)]
+    return not more and coefficient == 1 and len(monomial) == 1 and not isinstance(monomial[0], Sym)
 
 
 def float32(value: float) -> float:

@@ -33,7 +33,7 @@ from tilebuild.ir.dialect import (
     _ViewOp,
 )
 from tilebuild.ir.spans import span_of
-from tilebuild.ir.types import parse_expr
+from tilebuild.ir.types import TileType, parse_expr
 from tilebuild.plan.expr import ONE, const
 from tilebuild.plan.model import DTYPE_BYTES, Access, Distributed, Unplaced
 from tilebuild.targets.fusion import strip as _strip
@@ -58,6 +58,10 @@ class VectorLowering(Builder):
 
     def run(self) -> None:
         self.tiles: dict[SSAValue, str] = {}
+        # rows are whole blocks for every dtype of the kernel: a conversion takes tiles of one shape
+        results = [r.type for op in self.func.walk() for r in op.results]
+        sizes = [DTYPE_BYTES[t.dtype] for t in results if isinstance(t, TileType)]
+        self.unit = BLOCK // min(sizes, default=BLOCK)
         self.block(self.func.body.block)
 
     def block(self, block: Block) -> None:
@@ -98,9 +102,9 @@ class VectorLowering(Builder):
         rows, cols = shape
         layout = COLUMN if cols == 1 else TILE
         if cols == 1:
-            rows = _up(rows, BLOCK // size)
+            rows = _up(rows, self.unit)
         else:
-            cols = _up(cols, BLOCK // size)
+            cols = _up(cols, self.unit)
         return self.buffer(Unplaced("vec", rows * cols * size), dtype, (rows, cols), layout, span)
 
     def made(self, value: SSAValue, span: Span | None) -> str:

@@ -273,11 +273,10 @@ class _Checker:
             return
         self.in_place(op, name, tiles)
         sources = [t for t in tiles[:-1] if t is not None]
-        if name == "tcvt":
-            return
-        self.dtype(op, name, target.type)
-        if any(s.type.dtype != target.type.dtype for s in sources):
-            self.report(op, "has operands of different dtypes")
+        if name != "tcvt":
+            self.dtype(op, name, target.type)
+            if any(s.type.dtype != target.type.dtype for s in sources):
+                self.report(op, "has operands of different dtypes")
         scalars = len(tiles) - 1 - len(sources)
         if scalars != (1 if name in SCALAR_FORMS else 0):
             self.report(op, f"has {scalars} scalar operands")
