@@ -177,7 +177,16 @@ def test_a_manifest_does_not_name_files_elsewhere(tmp_path: Path, capsys: pytest
         ("k.json", b'{"schema": 7}', "not a plan: schema: 7 is not 1"),
         ("k.json", b"[" * 100_000, "not a plan"),
         ("k.json.gz", b"\x1f\x8bgarbage", "not gzip"),
-        ("k.ptx", b".version 8.0", "a file of an unknown kind: this command takes .json, .json.gz, .whl, a directory"),
+        (
+            "k.cu",
+            b"int x;",
+            "a file of an unknown kind: this command takes .json, .json.gz, .ptx, .pto, .whl, a directory",
+        ),
+        ("k.ptx", b".version 8.0", "not PTX: line 1: there is no .version or no .target"),
+        ("k.ptx", b".version 8.0\n.target sm_80\n", "there is no kernel in it"),
+        ("k.ptx", b"\xff", "not PTX: 'utf-8' codec"),
+        ("k.ptx", None, "no such file, directory or installed package"),
+        ("k.pto", b"module {", "not PTO: "),
         ("k.whl", b"PK\x03\x04", "not a wheel"),
         ("nothing.json", None, "no such file, directory or installed package"),
     ],
@@ -228,6 +237,64 @@ def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     document = json.loads(capsys.readouterr().out)
     assert [p["outcome"] for p in document["plans"]] == ["violated"]
     assert [u["file"] for u in document["unreadable"]] == ["none"]
+
+
+PTX = """.version 8.0
+.target sm_80
+.address_size 64
+.visible .entry copy(.param .u64 to)
+.reqntid 32, 1, 1
+{
+    .reg .b32 %r<9>;
+    .shared .align 4 .b8 s[SIZE];
+    mov.u32 %r1, %tid.x;
+    shl.b32 %r2, %r1, 2;
+    mov.u32 %r3, s;
+    add.s32 %r4, %r3, %r2;
+    st.shared.u32 [%r4], %r1;
+    ret;
+}
+"""
+
+
+def test_ptx_from_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    good, bad = tmp_path / "good.ptx", tmp_path / "bad.ptx"
+    good.write_text(PTX.replace("SIZE", "128"))
+    bad.write_text(PTX.replace("SIZE", "124"))
+    assert run(str(good)) == 0
+    assert said(capsys) == "copy on gpu:sm_80: proved (operands proved, capacity proved)\n"
+    assert run(str(bad), str(good)) == 1
+    lines = said(capsys).splitlines()
+    assert lines[0].startswith(
+        "error[O-PTX-01]: kernel copy: st.shared.u32 (line 13) writes bytes 124..128 of the shared"
+    )
+    assert lines[1] == f"  note: in {bad}:13"
+    assert run(str(bad), "--format", "json") == 1
+    (entry,) = json.loads(capsys.readouterr().out)["plans"]
+    assert (entry["scope"], entry["findings"][0]["artifact_line"]) == ("artifact", 13)
+
+
+def test_what_is_not_proved_of_foreign_code_is_a_warning(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "k.ptx"
+    file.write_text(PTX.replace("SIZE", "128").replace(".reqntid 32, 1, 1\n", ""))
+    assert run(str(file)) == 0
+    assert said(capsys).startswith(
+        "warning[O-PTX-01]: kernel copy: st.shared.u32 (line 12) is not proved to stay inside"
+    )
+    assert run(str(file), "--strict") == 1
+    assert said(capsys).startswith("unknown[O-PTX-01]")
+    assert run(str(file), "--strict", "--block", "32,4") == 0
+    assert run(str(file), "--block", "64") == 1
+    with pytest.raises(SystemExit):
+        run(str(file), "--block", "0")
+    dynamic = PTX.replace("    .shared .align 4 .b8 s[SIZE];\n", "").replace(
+        ".visible", ".extern .shared .align 4 .b8 s[];\n.visible"
+    )
+    file.write_text(dynamic)
+    assert run(str(file)) == 0
+    assert run(str(file), "--dynamic-shared", "128", "--strict") == 0
+    assert run(str(file), "--dynamic-shared", "127") == 1
+    assert run(str(file), "--dynamic-shared", str(100 * 1024), "--arch", "sm_86") == 1
 
 
 def corruptions(data: bytes) -> st.SearchStrategy[bytes]:

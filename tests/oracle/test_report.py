@@ -32,7 +32,7 @@ def test_text_has_the_line_the_numbers_and_the_fix(tmp_path: Path) -> None:
     assert shown[3].startswith("  fix: place one of the two outside of the bytes 128..256")
     assert shown[-1] == (
         "k [v] on cpu:x86_64: violated (aliasing violated, capacity proved, linear-use proved, dead-writes proved, "
-        "operands proved)"
+        "operands proved, sync proved)"
     )
     assert text(judge(clashing()), tmp_path, quiet=True) == text(judge(clashing()), tmp_path)
 

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
     from tilebuild.plan.model import Plan
 
 DESCRIPTION = """
-Judges every plan that it is given, whether tilebuild made it or not: overlapping live buffers, full memories, reads of
-what nothing wrote, writes that nothing reads, operands that do not fit. A FILE is a plan (.json, .json.gz), a wheel
-(.whl), or a directory or an importable package with _kernels/manifest.json, whose files must have the digests that the
-manifest states. Nothing is imported or installed. Exit code: 0 everything is proved, 1 something is violated or not
-proved, 2 something cannot be read.
+Judges every plan and every file of final code that it is given, whether tilebuild made it or not: overlapping live
+buffers, full memories, reads of what nothing wrote, writes that nothing reads, operands that do not fit, threads that
+nothing puts in order, accesses outside of a shared array. A FILE is a plan (.json, .json.gz), PTX (.ptx), PTO text with
+addresses (.pto), a wheel (.whl), or a directory or an importable package with _kernels/manifest.json, whose files must
+have the digests that the manifest states. Nothing is imported or installed. Exit code: 0 everything is proved, 1
+something is violated or not proved, 2 something cannot be read. What is not proved of a .ptx or .pto file is a warning
+only, unless --strict is given.
 """
-TAKES = ".json, .json.gz, .whl, a directory or the name of an installed package"
-LARGEST = 1 << 28  # bytes of one plan's text; a small compressed file can claim to hold far more
+TAKES = ".json, .json.gz, .ptx, .pto, .whl, a directory or the name of an installed package"
+FINAL = (".ptx", ".pto")
+LARGEST = 1 << 28  # bytes of one text; a small compressed file can claim to hold far more
 
 
 class _UnreadableError(Exception):
@@ -41,16 +44,35 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     parser.add_argument("files", metavar="FILE", nargs="+", help=f"what to judge: {TAKES}")
     parser.add_argument("--format", choices=("text", "json"), default="text", help="how to say it (default: text)")
     parser.add_argument("--quiet", action="store_true", help="say nothing of plans that are proved (text only)")
+    parser.add_argument("--strict", action="store_true", help="take what is not proved of final code as a finding too")
+    launch = parser.add_argument_group("how the kernels of .ptx files will be launched, where the files do not say it")
+    launch.add_argument("--arch", default="", help="the architecture, such as sm_90 (default: that of the file)")
+    launch.add_argument("--block", type=_block, default=(), metavar="X[,Y[,Z]]", help="the threads of a block")
+    launch.add_argument("--dynamic-shared", type=int, metavar="BYTES", help="the dynamic shared memory of a block")
     parser.set_defaults(func=run)
+
+
+def _block(text: str) -> tuple[int, ...]:
+    sides = tuple(map(int, text.split(",")))
+    if not 1 <= len(sides) <= 3 or min(sides) < 1:
+        raise ValueError
+    return sides
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the verdicts; 0, 1 or 2 as the description says."""
-    from tilebuild.oracle import json_text, judge, text
+    from tilebuild.oracle import json_text, judge
 
     reports: dict[str, list[Report]] = {}
     unreadable: dict[str, str] = {}
     for name in args.files:
+        try:
+            if name.endswith(FINAL) and Path(name).is_file():
+                reports[name] = _final_code(name, args)
+                continue
+        except _UnreadableError as error:
+            unreadable[name] = str(error)
+            continue
         for place, load in _plans(name):
             try:
                 reports.setdefault(place, []).append(judge(load()))
@@ -59,18 +81,52 @@ def run(args: argparse.Namespace) -> int:
     if args.format == "json":
         print(json_text(reports, unreadable))
     else:
-        _print(reports, unreadable, lambda report: text(report, quiet=args.quiet))
+        _print(reports, unreadable, args)
     if unreadable:
         return 2
-    return int(any(report.outcome != "proved" for found in reports.values() for report in found))
+    return int(any(_fails(r, place, args) for place, found in reports.items() for r in found))
 
 
-def _print(reports: dict[str, list[Report]], unreadable: dict[str, str], show: Callable[[Report], str]) -> None:
-    for text in (show(report) for found in reports.values() for report in found):
-        if text:
-            print(text)
+def _is_foreign(place: str, args: argparse.Namespace) -> bool:
+    """True where nobody promised that everything can be proved."""
+    return place.endswith(FINAL) and not args.strict
+
+
+def _fails(report: Report, place: str, args: argparse.Namespace) -> bool:
+    return report.outcome == "violated" or (report.outcome != "proved" and not _is_foreign(place, args))
+
+
+def _print(reports: dict[str, list[Report]], unreadable: dict[str, str], args: argparse.Namespace) -> None:
+    from tilebuild.oracle import text
+
+    for place, found in reports.items():
+        unknown = "warning" if _is_foreign(place, args) else "unknown"
+        for shown in (text(report, quiet=args.quiet, unknown=unknown) for report in found):
+            if shown:
+                print(shown)
     for place, reason in unreadable.items():
         print(f"{place}: cannot be judged: {reason}", file=sys.stderr)
+
+
+def _final_code(name: str, args: argparse.Namespace) -> list[Report]:
+    """The verdicts on the kernels of a file of final code."""
+    from tilebuild.oracle import judge_ptx, judge_text
+    from tilebuild.plan.model import Launch
+
+    try:
+        text = _inflated(_bytes(Path(name))).decode()
+        if name.endswith(".ptx"):
+            launch = None
+            if args.block or args.dynamic_shared is not None:
+                launch = Launch((), block=args.block, shared_dynamic=args.dynamic_shared or 0)
+            found = judge_ptx(text, name, arch=args.arch, launch=launch)
+        else:
+            found = judge_text(text, name)
+    except (ValueError, RecursionError, MemoryError) as error:  # the readers' syntax problems are ValueErrors
+        raise _UnreadableError(f"not {Path(name).suffix[1:].upper()}: {error}") from None
+    if not found:
+        raise _UnreadableError("there is no kernel in it")
+    return found
 
 
 def _plans(name: str) -> Iterator[tuple[str, Callable[[], Plan]]]:

@@ -1,13 +1,29 @@
 """The oracle: an independent judge of plans. It uses the plain data of `tilebuild.plan` and of the manifest and
 nothing else of tilebuild, so that what it judges cannot have taught it its own mistakes.
 
-`judge` gives a `Report`; `diagnostics` turns one into messages, `verdict_entry` into what the manifest keeps.
+`judge` gives a `Report`, `judge_ptx` those of the kernels of a PTX file, `judge_text` those of any text that it can
+read; `diagnostics` turns one into messages, `verdict_entry` into what the manifest keeps.
 """
 
 from __future__ import annotations
 
-from tilebuild.oracle.findings import VERSION, Finding, Report, verdict_entry
+from tilebuild.oracle.artifact import judge_ptx
+from tilebuild.oracle.final import judge_text
+from tilebuild.oracle.findings import VERSION, Finding, Report, verdict_entry, worst
 from tilebuild.oracle.judge import CHECKS, judge
 from tilebuild.oracle.report import diagnostics, json_text, text
 
-__all__ = ["CHECKS", "VERSION", "Finding", "Report", "diagnostics", "json_text", "judge", "text", "verdict_entry"]
+__all__ = [
+    "CHECKS",
+    "VERSION",
+    "Finding",
+    "Report",
+    "diagnostics",
+    "json_text",
+    "judge",
+    "judge_ptx",
+    "judge_text",
+    "text",
+    "verdict_entry",
+    "worst",
+]

@@ -44,7 +44,8 @@ class Finding:
 class Report:
     """The verdict on one plan: for each check that ran "proved", "violated" or "unknown".
 
-    `omitted` counts, for each check, the findings beyond the first `LISTED`.
+    `omitted` counts, for each check, the findings beyond the first `LISTED`; `artifact` is what the judged text is
+    called, where it is no plan.
     """
 
     kernel: str
@@ -55,6 +56,7 @@ class Report:
     findings: tuple[Finding, ...] = ()
     omitted: Mapping[str, int] = field(default_factory=dict)
     scope: str = "plan"
+    artifact: str = ""
 
     @property
     def outcome(self) -> str:
@@ -98,11 +100,12 @@ class Findings:
         span: Span | None = None,
         instructions: tuple[int, ...] = (),
         fix: str = "",
+        artifact_line: int | None = None,
     ) -> None:
         """Record a finding; `outcome` is `VIOLATED` or `UNKNOWN`."""
         self.verdict = worst((self.verdict, outcome))
         if len(self.listed) == LISTED:
             self.omitted += 1
             return
-        finding = Finding(code, self.check, outcome, message, self.kernel, span, None, instructions, fix)
+        finding = Finding(code, self.check, outcome, message, self.kernel, span, artifact_line, instructions, fix)
         self.listed.append(finding)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import ModuleType
 
-from tilebuild.oracle.checks import aliasing, capacity, dead_writes, linear_use, operands
+from tilebuild.oracle.checks import aliasing, capacity, dead_writes, linear_use, operands, sync
 from tilebuild.oracle.context import Analysis, Context
 from tilebuild.oracle.findings import UNKNOWN, Findings, Report
 from tilebuild.oracle.program import prepare
 from tilebuild.plan.model import Plan
 
-_MODULES: tuple[ModuleType, ...] = (aliasing, capacity, linear_use, dead_writes, operands)
+_MODULES: tuple[ModuleType, ...] = (aliasing, capacity, linear_use, dead_writes, operands, sync)
 CHECKS: tuple[str, ...] = tuple(module.NAME for module in _MODULES)
 
 

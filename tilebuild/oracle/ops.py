@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _FLOATS = ("f32",)
 _NUMBERS = ("f32", "i32", "u32")
 _BITS = ("i32", "u32", "bool")
+REDUCTIONS = ("sum", "max", "min")
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,13 @@ RULES: Mapping[str, Rule] = {
     "div": _elementwise(2, _FLOATS),
     **{name: _elementwise(2, _BITS) for name in ("and", "or", "xor")},
     **{name: _elementwise(2, _NUMBERS, "bool") for name in ("lt", "le", "gt", "ge", "eq", "ne")},
-    **{name: Rule("reduce", 1, _NUMBERS, attributes=("axis",)) for name in ("sum", "max", "min")},
+    **{name: Rule("reduce", 1, _NUMBERS, attributes=("axis",)) for name in REDUCTIONS},
+    # what the threads of a block do together; `tilebuild.oracle.spread` knows what more must hold of them
+    "stage": Rule("move", 1, lanewise=False),
+    "combine": Rule("move", 1, _NUMBERS, attributes=("reduce", "width"), lanewise=False),
+    "put": Rule("put", 1, _NUMBERS, attributes=("parts",), lanewise=False),
+    "get": Rule("reduce", 1, _NUMBERS, attributes=("axis", "reduce"), lanewise=False),
+    "barrier": Rule("nothing", 0, lanewise=False, writes=0),
 }
 
 # (operands, accumulator) that a dot may have

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
 from tilebuild.diagnostics import Diagnostic, Span
@@ -14,21 +15,25 @@ SCHEMA = 1
 
 def diagnostics(report: Report) -> tuple[Diagnostic, ...]:
     """One message a finding, in the report's order; `severity` is "error" for what is violated, else "unknown"."""
-    return tuple(_diagnostic(f) for f in report.findings)
+    return tuple(_diagnostic(f, report.artifact) for f in report.findings)
 
 
-def _diagnostic(finding: Finding) -> Diagnostic:
+def _diagnostic(finding: Finding, artifact: str) -> Diagnostic:
     severity = "error" if finding.outcome == VIOLATED else "unknown"
     message = f"kernel {_printable(finding.kernel)}: {_printable(finding.message)}"
-    return Diagnostic(finding.code, message, finding.span, fix=_printable(finding.fix), severity=severity)
+    place = f"{artifact}:{finding.artifact_line}" if finding.artifact_line is not None else ""
+    notes = ((None, f"in {_printable(place)}"),) if place else ()
+    return Diagnostic(finding.code, message, finding.span, notes, _printable(finding.fix), severity)
 
 
-def text(report: Report, root: Path | None = None, *, quiet: bool = False) -> str:
+def text(report: Report, root: Path | None = None, *, quiet: bool = False, unknown: str = "unknown") -> str:
     """The findings, each with its Python line (read below `root`, the working directory by default) and its fix, and
-    one line of verdicts; nothing at all for a proved plan where `quiet`."""
+    one line of verdicts; nothing at all for a proved plan where `quiet`. `unknown` is the severity to show for what
+    could not be proved."""
     if quiet and report.outcome == PROVED:
         return ""
-    parts = [_render(d, root or Path()) for d in diagnostics(report)]
+    found = (replace(d, severity=unknown) if d.severity == "unknown" else d for d in diagnostics(report))
+    parts = [_render(d, root or Path()) for d in found]
     parts += [f"{n} more findings of {check} are not shown" for check, n in report.omitted.items()]
     verdicts = ", ".join(f"{check} {verdict}" for check, verdict in report.verdicts.items())
     parts.append(f"{_printable(report.title)}: {report.outcome} ({verdicts or 'no check ran'})")
@@ -41,7 +46,7 @@ def _render(diagnostic: Diagnostic, root: Path) -> str:
     span = diagnostic.span
     if span is None or _is_below(span, root):
         return diagnostic.render(root)
-    place = Diagnostic(diagnostic.code, diagnostic.message, None, (), diagnostic.fix, diagnostic.severity)
+    place = replace(diagnostic, span=None)
     return f"{_printable(str(span))}: {place.render(root)}"
 
 

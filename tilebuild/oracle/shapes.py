@@ -100,6 +100,24 @@ def _reduce(op: Operation) -> Iterator[Problem]:
     yield from _dtypes(op, op.reads)
 
 
+def _put(op: Operation) -> Iterator[Problem]:
+    operand, result = op.reads[0].lanes, op.result.lanes
+    yield from _agree(op, operand.rows, result.rows, f"its operand has {operand.rows.size} rows", "rows of its operand")
+    for what, size, wanted in (
+        ("its operand has {} columns, and a part is one", operand.cols.size, 1),
+        ("its result has {} columns, and its attribute parts is {}", result.cols.size, _integer(op.instr, "parts")),
+    ):
+        if constant(size) != wanted:
+            text = f"disagrees in its extents: {what.format(size, wanted)}"
+            yield Problem("O-OPER-07", VIOLATED, text, "a put takes [rows, 1] and gives [rows, parts]")
+    yield from _dtypes(op, op.reads)
+
+
+def _integer(instr: Instr, name: str) -> int | None:
+    value = dict(instr.attrs).get(name)
+    return value if isinstance(value, int) else None
+
+
 def _dot(op: Operation) -> Iterator[Problem]:
     a, b, acc = (t.lanes for t in op.reads)
     result = op.result.lanes
@@ -139,6 +157,7 @@ _KINDS: Mapping[str, Callable[[Operation], Iterator[Problem]]] = {
     "fill": _fill,
     "transpose": _transpose,
     "reduce": _reduce,
+    "put": _put,
     "dot": _dot,
 }
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from tilebuild.oracle.context import Context, storage_name
 from tilebuild.oracle.findings import UNKNOWN, VIOLATED
-from tilebuild.oracle.limits import capacity
+from tilebuild.oracle.limits import BLOCKS, STATIC_SHARED, capacity, threads
 from tilebuild.oracle.lives import family
 from tilebuild.plan.expr import Expr, cdiv
 from tilebuild.plan.model import DTYPE_BYTES, Buffer, Placed, Space
 
 NAME = "capacity"
+_SHARED = "shared"
 _PANEL = 32  # columns of one panel of the block layout "panels32"
 
 
@@ -31,6 +32,57 @@ def run(context: Context) -> None:
     for name, (end, buffer) in highest.items():
         _check_space(context, name, end, buffer, spaces.get(name))
     _check_slots(context)
+    _check_block(context)
+    _check_launch_memory(context, {name: end for name, (end, _) in highest.items()})
+
+
+def _check_block(context: Context) -> None:
+    """The launch against what a block of threads may be on the target."""
+    plan, launch = context.plan, context.plan.launch
+    known, count = BLOCKS.get(plan.target), threads(plan)
+    if known is None:
+        return
+    if count is None:
+        message = f"the launch names no block of threads; {plan.target} has at most {known.threads}"
+        context.findings.add("O-CAP-08", UNKNOWN, message, fix="state the block's shape in the launch")
+        return
+    limits = [(f"{count} threads", count, known.threads)]
+    limits += [(f"{n} threads along axis {a}", n, most) for a, (n, most) in enumerate(zip(launch.block, known.sides))]
+    if known.registers:
+        limits += [
+            (f"{launch.registers} registers in each of {count} threads", launch.registers * count, known.registers),
+            (f"{launch.registers} registers in a thread", launch.registers, known.thread_registers),
+        ]
+    for what, value, most in limits:
+        if not 0 <= value <= most:
+            message = f"the launch has a block of {what}; {plan.target} has at most {most}"
+            fix = "launch fewer threads, or let each keep less"
+            context.findings.add("O-CAP-08", VIOLATED, message, fix=fix)
+    if len(launch.block) > len(known.sides) or count < 1:
+        message = f"the launch has a block of {' x '.join(map(str, launch.block))} threads"
+        context.findings.add("O-CAP-08", VIOLATED, message, fix="give a block one to three sides of at least 1")
+
+
+def _check_launch_memory(context: Context, high: dict[str, int]) -> None:
+    """The shared memory that the launch has, against what is placed there and against the device."""
+    plan, launch = context.plan, context.plan.launch
+    if plan.target not in BLOCKS:
+        return
+    total, used = launch.shared_static + launch.shared_dynamic, high.get(_SHARED, 0)
+    if used > total or min(launch.shared_static, launch.shared_dynamic) < 0:
+        message = f"tiles are placed up to byte {used} of {_SHARED}, and the launch has {total}"
+        context.findings.add("O-CAP-09", VIOLATED, message, fix=f"launch with {used} bytes of shared memory")
+    static, known = STATIC_SHARED.get(plan.target), capacity(plan.target, plan.arch, _SHARED)
+    if static is not None and launch.shared_static > static:
+        message = f"the launch has {launch.shared_static} bytes of static shared memory; {plan.target} has {static}"
+        fix = f"make what exceeds {static} bytes dynamic, and ask for it at the launch"
+        context.findings.add("O-CAP-09", VIOLATED, message, fix=fix)
+    if known is not None and total > known:
+        message = f"the launch has {total} bytes of shared memory; {plan.target} {plan.arch} has {known}"
+        context.findings.add("O-CAP-09", VIOLATED, message, fix="make the tiles smaller, or keep fewer alive at a time")
+    elif known is None and launch.shared_dynamic:
+        message = f"the launch has {total} bytes of shared memory; what {plan.target} {plan.arch} has is not known"
+        context.findings.add("O-CAP-09", UNKNOWN, message, fix="name an architecture that the oracle knows")
 
 
 def _check_declared(context: Context, space: Space) -> None:

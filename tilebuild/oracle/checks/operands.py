@@ -12,6 +12,7 @@ from tilebuild.oracle.program import Touch, symbols
 from tilebuild.oracle.regions import Node
 from tilebuild.oracle.scopes import Scope
 from tilebuild.oracle.shapes import Operation, Problem, box_problems, problems, reduced_axis
+from tilebuild.oracle.spread import spread_problems
 from tilebuild.oracle.views import outside
 from tilebuild.plan.expr import ExprError, parse
 from tilebuild.plan.model import Fused, Global, Instr, Placed
@@ -32,6 +33,8 @@ def run(context: Context) -> None:
                 _add(context, touch.instr, problem)
     for touches in context.program.local.values():
         _check_fused(context, touches)
+    for instr, problem in spread_problems(context.program):
+        _add(context, instr, problem)
 
 
 class _Accesses:
@@ -88,6 +91,8 @@ def _check_instruction(
         counts = f"reads {len(reads)} and writes {len(writes)} boxes, not {rule.reads} and {rule.writes}"
         _add(context, instr, Problem("O-OPER-02", VIOLATED, counts, "give the operation the operands it takes"))
         return
+    if not writes:
+        return
     problem = _attribute_problem(context, instr, rule, node.scope, writes[0].buffer.dtype)
     if problem:
         _add(context, instr, Problem("O-OPER-02", VIOLATED, problem, "give the operation the attributes it takes"))
@@ -139,7 +144,7 @@ def _is_number(text: str) -> bool:
 
 
 def _storage_problem(instr: Instr, reads: tuple[Touch, ...], result: Touch) -> str:
-    takes, gives = instr.op in ("load", "pack"), instr.op == "store"
+    takes, gives = instr.op in ("load", "pack", "stage"), instr.op == "store"
     for read in reads:
         if isinstance(read.buffer.storage, Global) and not takes:
             return f"reads {storage_name(read.buffer)}, and takes tiles only"
@@ -147,6 +152,10 @@ def _storage_problem(instr: Instr, reads: tuple[Touch, ...], result: Touch) -> s
             return f"reads {storage_name(read.buffer)}, and takes views of arrays only"
     if isinstance(result.buffer.storage, Global) != gives:
         return f"writes {storage_name(result.buffer)}, and gives {'arrays' if gives else 'tiles'} only"
+    for touch, shared in ((reads[0] if reads else result, instr.op == "get"), (result, instr.op in ("put", "stage"))):
+        if shared and not isinstance(touch.buffer.storage, Placed):
+            verb = "writes" if touch.write else "reads"
+            return f"{verb} {storage_name(touch.buffer)}, and threads meet in placed tiles only"
     if instr.op == "pack":
         buffer = result.buffer
         if not isinstance(buffer.storage, Placed) or buffer.layout.blayout != "panels32":
