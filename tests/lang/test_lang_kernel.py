@@ -1,4 +1,3 @@
-
 """The objects that the decorators and the annotations make, before anything is executed."""
 
 from __future__ import annotations

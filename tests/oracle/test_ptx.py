@@ -284,7 +284,8 @@ def test_operands_and_directives() -> None:
 @pytest.mark.parametrize(
     "data",
     ["", "hello", ".version 8.0\n.target sm_80\n.visible .entry k(", "\x00", ".version 8.0", "{" * 5000, "a:" * 10,
-     kernel("{" * 100), kernel("[" * 3000), kernel("mov.u32 %r1, " + "-" * 3000 + "1;"), kernel("ld.shared.u32 ["), "/*"],
+     kernel("{" * 100), kernel("[" * 3000), kernel("mov.u32 %r1, " + "-" * 3000 + "1;"), kernel("ld.shared.u32 ["),
+     "/*"],
 )  # fmt: skip
 def test_what_is_no_ptx(data: str) -> None:
     with pytest.raises(SyntaxProblem):
