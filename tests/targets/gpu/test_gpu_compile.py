@@ -121,10 +121,10 @@ def test_an_error_is_at_the_generated_line(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["softmax", "matmul"])
 def test_golden_text(name: str) -> None:
-    """The text that test_every_kernel_of_fastnorm compiles; TILEBUILD_GOLDEN=1 writes it anew."""
+    """The text that test_every_kernel_of_fastnorm compiles; TILEBUILD_UPDATE_GOLDEN=1 writes it anew."""
     text = TARGET.emit(gpu.plans(gpu.fastnorm()[name]))[".cu"].text
     file = GOLDEN / f"{name}.cu"
-    if os.environ.get("TILEBUILD_GOLDEN"):
+    if os.environ.get("TILEBUILD_UPDATE_GOLDEN"):
         file.parent.mkdir(exist_ok=True)
         file.write_text(text, encoding="utf-8")
     assert text == file.read_text(encoding="utf-8")

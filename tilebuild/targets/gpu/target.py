@@ -13,9 +13,6 @@ from tilebuild import toolchain
 from tilebuild.diagnostics import Diagnostic, TilebuildError, did_you_mean
 from tilebuild.plan.model import Plan
 from tilebuild.targets.api import PYTHON, Artifact, Edge, Job, Source
-from tilebuild.targets.gpu import ptx
-from tilebuild.targets.gpu.ctext import slots
-from tilebuild.targets.gpu.emit import emit
 from tilebuild.targets.gpu.limits import ARCHITECTURES, limits
 from tilebuild.targets.gpu.roles import ASSEMBLER, COMPILER, LINKER
 from tilebuild.toolchain import Tool
@@ -87,9 +84,13 @@ class Gpu:
         return place(plan)
 
     def emit(self, plans: Sequence[Plan]) -> Mapping[str, Source]:
+        from tilebuild.targets.gpu.emit import emit
+
         return {".cu": emit(plans)}
 
     def slots(self, plan: Plan) -> list[str]:
+        from tilebuild.targets.gpu.ctext import slots
+
         return slots(plan)
 
     def support(self) -> Mapping[str, bytes]:
@@ -122,6 +123,8 @@ class Gpu:
 
     def resources(self, job: Job, folder: Path) -> Mapping[str, Mapping[str, int]]:
         """What the assembler says that each entry takes, from the log of its last run."""
+        from tilebuild.targets.gpu import ptx
+
         text = (folder / job.folder / _LOG).read_text(encoding="utf-8")
         found = ptx.resources(text)
         return {p.variant: found[p.variant] for p in job.plans}

@@ -68,11 +68,13 @@ __device__ __forceinline__ void tb_stage(T *to, const T *p, long long stride, in
 }
 
 // acc[i][q][v] += sum over k of a[row i][k] * b[k][column (q, v)], in the order of k, U of them at a time; k is rounded
-// up to that, which meets zeros. ROWS and COLS are the tile's, GROUPS and THREADS the block's, LDA and LDB the pitches.
-template <int ROWS, int COLS, int GROUPS, int THREADS, int LDA, int LDB, int U, int M, int Q, int V>
+// up to that, which meets zeros. ROWS, COLS and INNER are the tiles', GROUPS and THREADS the block's, LDA and LDB the
+// pitches. k never exceeds INNER; saying so in 32 bits lets whoever reads the PTX see where the loop ends.
+template <int ROWS, int COLS, int INNER, int GROUPS, int THREADS, int LDA, int LDB, int U, int M, int Q, int V>
 __device__ __forceinline__ void tb_dot(float (&acc)[M][Q][V], const float *a, const float *b, int k, int group,
                                        int thread)
 {
+    k = min(max(k, 0), INNER);
 #pragma unroll 1
     for (int p = 0; p < k; p += U) {
         tb_vec<float, U> x[M];
@@ -134,7 +136,7 @@ extern "C" __global__ void __launch_bounds__(256, 2) matmul_0(const float *__res
         tb_stage<128, 32, 36, 256, 4>(s3, p_a + (128 * s_a__s0 * s_i + 32 * s_k), s_a__s0, (int)(tb_min(128, (s_M + -128 * s_i))), (int)(tb_min(32, (s_K + -32 * s_k))), id);
         tb_stage<32, 128, 128, 256, 4>(s4, p_b + (32 * s_b__s0 * s_k + 128 * s_j), s_b__s0, (int)(tb_min(32, (s_K + -32 * s_k))), (int)(tb_min(128, (s_N + -128 * s_j))), id);
         __syncthreads();
-        tb_dot<128, 128, 16, 16, 36, 128, 2>(t1, s3, s4, (int)(tb_min(32, (s_K + -32 * s_k))), group, thread);
+        tb_dot<128, 128, 32, 16, 16, 36, 128, 2>(t1, s3, s4, (int)(tb_min(32, (s_K + -32 * s_k))), group, thread);
         __syncthreads();
     }
     {
