@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tilebuild.oracle.readers.ptx import read
-from tilebuild.oracle.readers.ptx_text import Address, Instruction, Name, Number, Operand, Register
+from tilebuild.oracle.readers.ptx_text import Address, Function, Instruction, Name, Number, Operand, Register
 
 MASK = 0xFFFFFFFF
 STEPS = 20_000
@@ -44,11 +43,10 @@ TESTS: Mapping[str, Callable[[int, int], bool]] = {
 
 
 class Thread:
-    """One thread of the only kernel of a text; `touched` are the offsets from the array that it reads or writes."""
+    """One thread of a kernel with one array; `touched` are the offsets from it that the thread reads or writes."""
 
-    def __init__(self, text: str, array: str, thread: int, param: int) -> None:
-        self.function = read(text, "").entries[0]
-        self.array = array
+    def __init__(self, function: Function, thread: int, param: int) -> None:
+        self.function = function
         self.registers: dict[str, int] = {"%tid.x": thread}
         self.param = param
         self.touched: list[int] = []

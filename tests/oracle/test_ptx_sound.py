@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from ptx_machine import Thread
 
 from tilebuild.oracle import judge_ptx
+from tilebuild.oracle.readers.ptx import read
 
 THREADS = 48
 HEAD = """.version 8.0
@@ -85,7 +86,7 @@ def touches(draw: st.DrawFn) -> list[str]:
     ]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(lines=bodies(), last=touches(), size=st.sampled_from((64, 128, 192, 256, 400, 1024)))
 def test_the_verdict_is_true(lines: list[str], last: list[str], size: int) -> None:
     start = [f"mov.u32 {r}, {k};" for k, r in enumerate(REGISTERS[2:])]
@@ -94,7 +95,8 @@ def test_the_verdict_is_true(lines: list[str], last: list[str], size: int) -> No
     (report,) = judge_ptx(text, "k.ptx")
     assert "O-INTERNAL" not in {f.code for f in report.findings}
     bounds = [f for f in report.findings if f.code == "O-PTX-01"]
-    runs = [Thread(text, "s", t, n).run() for t in range(THREADS) for n in (0, 5, 40, 1000, 2**31, 2**32 - 1)]
+    (kernel,) = read(text, "k.ptx").entries
+    runs = [Thread(kernel, t, n).run() for t in range(THREADS) for n in (0, 5, 40, 1000, 2**31, 2**32 - 1)]
     wrong = sorted({at for run in runs for at in run if not 0 <= at <= size - 4})
     if report.verdicts["operands"] == "proved":
         assert not wrong, text

@@ -11,9 +11,11 @@ import plans
 import pytest
 
 import tilebuild.oracle
+from tilebuild.build.config import OracleConfig
 from tilebuild.diagnostics import Span
 from tilebuild.oracle import CHECKS, VERSION, diagnostics, json_text, judge, text, verdict_entry
 from tilebuild.plan.model import Plan
+from tilebuild.schema import keys
 
 
 def clashing() -> Plan:
@@ -117,3 +119,9 @@ def test_every_code_is_documented() -> None:
     headings = [line.removeprefix("## ") for line in page.splitlines() if line.startswith("## ")]
     assert len(codes) > 30
     assert sorted(headings) == sorted(codes)
+
+
+def test_every_check_can_be_configured() -> None:
+    known = {key.name for key in keys(OracleConfig).values()}
+    assert known - {"default"} == set(CHECKS)
+    assert {OracleConfig().severity(check) for check in CHECKS} == {"error"}

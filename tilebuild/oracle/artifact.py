@@ -38,7 +38,7 @@ def judge_ptx(
 
     `arch` is the architecture it will run on, that of the text where it is empty. `launch` gives the block and the
     dynamic shared memory, of every kernel or of each by its name. `spans` maps the lines (from 1) of the source that
-    `.loc` directives name; without it, these are shown. After `seconds` a kernel's verdict is unknown. Raises
+    `.loc` directives name; without it, these are shown. After `seconds` of computing a kernel is unknown. Raises
     `ptx_text.SyntaxProblem` where the text is not PTX.
     """
     module = ptx.read(text, name)
@@ -46,7 +46,7 @@ def judge_ptx(
     reports = []
     for entry in module.entries:
         its = launch.get(entry.name) if isinstance(launch, Mapping) else launch
-        kernel = _Kernel(module, entry, arch or module.target, its, spans, time.monotonic() + seconds)
+        kernel = _Kernel(module, entry, arch or module.target, its, spans, time.thread_time() + seconds)
         ran = [kernel.findings(check) for check in CHECKS if check not in off]
         reports.append(
             Report(

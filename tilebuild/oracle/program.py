@@ -80,6 +80,20 @@ class _Interner:
         self._by_identity: dict[int, Expr] = {}
         self._by_value: dict[Expr, Expr] = {}
         self._lanes: dict[tuple[int, ...], Lanes] = {}
+        self._boxes: dict[tuple[int, int, int], Lanes] = {}  # by the identities of what an access is made of
+        self._sets: dict[frozenset[str], frozenset[str]] = {}
+        self._unions: dict[tuple[int, int], frozenset[str]] = {}
+
+    def names(self, names: frozenset[str]) -> frozenset[str]:
+        return self._sets.setdefault(names, names)
+
+    def union(self, a: frozenset[str], b: frozenset[str]) -> frozenset[str]:
+        """The names of both, of which each is one that `names` has given."""
+        key = id(a), id(b)
+        found = self._unions.get(key)
+        if found is None:
+            found = self._unions[key] = self.names(a | b)
+        return found
 
     def expr(self, e: Expr) -> Expr:
         found = self._by_identity.get(id(e))
@@ -88,12 +102,19 @@ class _Interner:
         return found
 
     def lanes(self, access: Access) -> Lanes:
+        key = id(access.rows), id(access.cols), id(access.valid)
+        found = self._boxes.get(key)
+        if found is None:
+            found = self._boxes[key] = self._equal_lanes(access)
+        return found
+
+    def _equal_lanes(self, access: Access) -> Lanes:
         r, c, expr = access.rows, access.cols, self.expr
         parts = (expr(r.start), expr(r.size), expr(access.valid[0]), expr(c.start), expr(c.size), expr(access.valid[1]))
         key = (*map(id, parts), r.step, c.step)
         found = self._lanes.get(key)
         if found is None:
-            named = frozenset().union(*(e.symbols for e in parts))
+            named = self.names(frozenset().union(*(e.symbols for e in parts)))
             found = Lanes(self._axis(r, parts[0:3]), self._axis(c, parts[3:6]), named)
             self._lanes[key] = found
         return found
@@ -118,10 +139,10 @@ def prepare(plan: Plan, faults: Findings) -> Program | None:
 
 
 def _read(plan: Plan, base: Scope, nodes: dict[int, Node], buffers: dict[str, Buffer], faults: Findings) -> Program:
-    roots = {b.id: _root(b, buffers) for b in plan.buffers}
-    names = {b.id: symbols(b) for b in plan.buffers}
+    roots = {b.id: _root(b, buffers) if b.root else b for b in plan.buffers}
     interner = _Interner()
-    checked: set[tuple[int, frozenset[str], int]] = set()
+    names = {b.id: interner.names(symbols(b)) for b in plan.buffers}
+    checked: set[tuple[int, int, int]] = set()
     operations = []
     local: dict[str, list[Touch]] = {}
     step = -1
@@ -148,8 +169,8 @@ def _read(plan: Plan, base: Scope, nodes: dict[int, Node], buffers: dict[str, Bu
                     _fault(faults, "O-PLAN-01", instr, f'touches buffer "{access.buffer}", which does not exist')
                     continue
                 lanes = interner.lanes(access)
-                used = names[buffer.id] | lanes.symbols
-                key = (id(lanes), used, id(node.scope.simplest(used)))
+                used = interner.union(names[buffer.id], lanes.symbols)
+                key = (id(lanes), id(used), id(node.scope.simplest(used)))
                 if key not in checked:
                     checked.add(key)
                     _check_symbols(instr, buffer, used, node.scope, faults)
@@ -205,8 +226,10 @@ def _root(buffer: Buffer, buffers: dict[str, Buffer]) -> Buffer:
 def symbols(buffer: Buffer) -> frozenset[str]:
     """The symbols that a buffer's extents, offset and strides name."""
     storage = buffer.storage
-    view = (storage.offset, *storage.strides) if isinstance(storage, Global) else ()
-    return frozenset().union(*(e.symbols for e in (buffer.rows, buffer.cols, *view)))
+    extents = buffer.rows.symbols | buffer.cols.symbols
+    if not isinstance(storage, Global):
+        return extents
+    return extents.union(*(e.symbols for e in (storage.offset, *storage.strides)))
 
 
 def _check_symbols(instr: Instr, buffer: Buffer, used: frozenset[str], scope: Scope, faults: Findings) -> None:

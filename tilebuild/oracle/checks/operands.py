@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import groupby
 
 from tilebuild.oracle.context import Context, instruction_name, storage_name
@@ -14,7 +15,7 @@ from tilebuild.oracle.scopes import Scope
 from tilebuild.oracle.shapes import Operation, Problem, box_problems, problems, reduced_axis
 from tilebuild.oracle.spread import spread_problems
 from tilebuild.oracle.views import outside
-from tilebuild.plan.expr import ExprError, parse
+from tilebuild.plan.expr import Expr, ExprError, parse
 from tilebuild.plan.model import Fused, Global, Instr, Placed
 
 NAME = "operands"
@@ -24,8 +25,9 @@ _BOOLEANS = ("true", "false")
 def run(context: Context) -> None:
     """Judge every access, every instruction, every nest and every fused tile."""
     _Accesses(context).run()
+    instructions = _Instructions(context)
     for instr, node, reads, writes in context.program.operations:
-        _check_instruction(context, instr, node, reads, writes)
+        instructions.check(instr, node, reads, writes)
     for node, group in groupby(context.program.operations, key=lambda operation: operation[1]):
         if node.region.kind == "nest":
             touches = [t for _, _, reads, writes in group for t in (*reads, *writes)]
@@ -44,7 +46,9 @@ class _Accesses:
         self._context = context
         self._dims = {p.name: p.dims for p in context.plan.contract.parameters}
         self._symbols = {b.id: symbols(b) for b in context.plan.buffers}
-        self._boxes: dict[tuple[int, object, object, bool, int], tuple[Problem, ...]] = {}
+        known: dict[tuple[Expr, Expr], tuple[Expr, Expr]] = {}  # equal extents are one object
+        self._extents = {b.id: known.setdefault((b.rows, b.cols), (b.rows, b.cols)) for b in context.plan.buffers}
+        self._boxes: dict[tuple[int, int, bool, int], tuple[Problem, ...]] = {}
         self._views: set[tuple[str, int]] = set()
 
     def run(self) -> None:
@@ -59,7 +63,7 @@ class _Accesses:
     def _box(self, touch: Touch) -> tuple[Problem, ...]:
         scope = touch.node.scope.simplest(self._symbols[touch.buffer.id] | touch.lanes.symbols)
         buffer, clipped = touch.buffer, isinstance(touch.buffer.storage, Global)
-        key = (id(touch.lanes), buffer.rows, buffer.cols, clipped, id(scope))
+        key = (id(touch.lanes), id(self._extents[buffer.id]), clipped, id(scope))
         found = self._boxes.get(key)
         if found is None:
             sides = ((touch.lanes.rows, "rows", buffer.rows), (touch.lanes.cols, "columns", buffer.cols))
@@ -79,32 +83,51 @@ class _Accesses:
             _add(self._context, touch.instr, Problem("O-OPER-06", UNKNOWN, what, fix))
 
 
-def _check_instruction(
-    context: Context, instr: Instr, node: Node, reads: tuple[Touch, ...], writes: tuple[Touch, ...]
-) -> None:
-    rule = RULES.get(instr.op)
-    if rule is None:
-        what = "is an operation that the oracle does not know: nothing is proved about its operands"
-        _add(context, instr, Problem("O-OPER-01", UNKNOWN, what, "use an operation of the table in the documentation"))
-        return
-    if (len(reads), len(writes)) != (rule.reads, rule.writes):
-        counts = f"reads {len(reads)} and writes {len(writes)} boxes, not {rule.reads} and {rule.writes}"
-        _add(context, instr, Problem("O-OPER-02", VIOLATED, counts, "give the operation the operands it takes"))
-        return
-    if not writes:
-        return
-    problem = _attribute_problem(context, instr, rule, node.scope, writes[0].buffer.dtype)
-    if problem:
-        _add(context, instr, Problem("O-OPER-02", VIOLATED, problem, "give the operation the attributes it takes"))
-    problem = _storage_problem(instr, reads, writes[0])
-    if problem:
-        fix = "load from and store to arrays; compute on tiles"
-        _add(context, instr, Problem("O-OPER-10", VIOLATED, problem, fix))
-    if node.region.kind == "nest" and not rule.lanewise:
-        what = "does not compute lane by lane, and stands in a nest"
-        _add(context, instr, Problem("O-OPER-14", VIOLATED, what, "move it out of the nest"))
-    for found in problems(Operation(instr, rule, reads, writes[0], node.scope)):
-        _add(context, instr, found)
+class _Instructions:
+    """Each instruction by itself; what is wrong with the shapes of equal ones in one scope is worked out once."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._shapes: dict[tuple[object, ...], tuple[Problem, ...]] = {}
+
+    def check(self, instr: Instr, node: Node, reads: tuple[Touch, ...], writes: tuple[Touch, ...]) -> None:
+        for problem in self._problems(instr, node, reads, writes):
+            _add(self._context, instr, problem)
+
+    def _problems(
+        self, instr: Instr, node: Node, reads: tuple[Touch, ...], writes: tuple[Touch, ...]
+    ) -> Iterator[Problem]:
+        rule = RULES.get(instr.op)
+        if rule is None:
+            what = "is an operation that the oracle does not know: nothing is proved about its operands"
+            yield Problem("O-OPER-01", UNKNOWN, what, "use an operation of the table in the documentation")
+            return
+        if (len(reads), len(writes)) != (rule.reads, rule.writes):
+            counts = f"reads {len(reads)} and writes {len(writes)} boxes, not {rule.reads} and {rule.writes}"
+            yield Problem("O-OPER-02", VIOLATED, counts, "give the operation the operands it takes")
+            return
+        if not writes:
+            return
+        problem = _attribute_problem(self._context, instr, rule, node.scope, writes[0].buffer.dtype)
+        if problem:
+            yield Problem("O-OPER-02", VIOLATED, problem, "give the operation the attributes it takes")
+        problem = _storage_problem(instr, reads, writes[0])
+        if problem:
+            yield Problem("O-OPER-10", VIOLATED, problem, "load from and store to arrays; compute on tiles")
+        if node.region.kind == "nest" and not rule.lanewise:
+            what = "does not compute lane by lane, and stands in a nest"
+            yield Problem("O-OPER-14", VIOLATED, what, "move it out of the nest")
+        yield from self._shape_problems(Operation(instr, rule, reads, writes[0], node.scope))
+
+    def _shape_problems(self, op: Operation) -> tuple[Problem, ...]:
+        if op.rule.kind == "dot":  # where its accumulator lies is a matter of its buffers too
+            return tuple(problems(op))
+        touches = (*op.reads, op.result)
+        key = (op.instr.op, op.instr.attrs, id(op.scope), *((id(t.lanes), t.buffer.dtype) for t in touches))
+        found = self._shapes.get(key)
+        if found is None:
+            found = self._shapes[key] = tuple(problems(op))
+        return found
 
 
 def _attribute_problem(context: Context, instr: Instr, rule: Rule, scope: Scope, dtype: str) -> str:

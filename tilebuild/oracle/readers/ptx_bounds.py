@@ -26,7 +26,7 @@ _LAUNCH = "judge it with its launch"
 
 class Kernel(Protocol):
     """What is known of the kernel that a function belongs to: its shared arrays by name, whether its block is known,
-    the ranges of special registers, and when to give up."""
+    the ranges of special registers, and the thread's computing time at which to give up."""
 
     @property
     def arrays(self) -> Mapping[str, Variable]: ...

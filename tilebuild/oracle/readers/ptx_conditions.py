@@ -228,7 +228,8 @@ class Narrowing:
     def _put(self, env: Env, number: int, end: Range) -> bool:
         known = self.unknowns.range_of_one(number, env)
         new = known.meet(end)
-        new = replace(new, step=known.step, rest=known.rest)
+        if (new.step, new.rest) != (known.step, known.rest):
+            new = replace(new, step=known.step, rest=known.rest)
         if new.lo is not None and known.step > 1:
             new = replace(new, lo=new.lo + (known.rest - new.lo) % known.step)
         if new.hi is not None and known.step > 1:
