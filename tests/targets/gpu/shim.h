@@ -16,6 +16,8 @@
 struct tb_dim { int x, y, z; };
 static tb_dim threadIdx, blockIdx;
 
+static inline int min(int a, int b) { return a < b ? a : b; }
+static inline int max(int a, int b) { return a > b ? a : b; }
 static inline float __uint_as_float(unsigned a) { float f; memcpy(&f, &a, 4); return f; }
 static inline unsigned __float_as_uint(float f) { unsigned a; memcpy(&a, &f, 4); return a; }
 
