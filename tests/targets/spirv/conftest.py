@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 import spirv_operations
 import spirv_package
@@ -29,14 +27,5 @@ def fastnorm(tmp_path_factory: pytest.TempPathFactory) -> Package:
 @pytest.fixture(scope="session")
 def operations(tmp_path_factory: pytest.TempPathFactory) -> Package:
     root = tmp_path_factory.mktemp("operations")
-    project = write(root / "project", "spirvops", spirv_operations.module())
+    project = spirv_package.write(root / "project", "spirvops", spirv_operations.module())
     return spirv_package.build(project, root / "site", "spirvops")
-
-
-def write(project: Path, name: str, text: str) -> Path:
-    """A project whose package has one module, `kernels`."""
-    source = project / "src" / name
-    source.mkdir(parents=True)
-    (source / "__init__.py").write_text("")
-    (source / "kernels.py").write_text(f"import tilebuild as tb\n{text}", encoding="utf-8")
-    return project

@@ -175,3 +175,12 @@ def _kernel(
             for n, v in enumerate(k.variants)
         ],
     }  # fmt: skip
+
+
+def write(project: Path, name: str, text: str) -> Path:
+    """A project whose package has one module, `kernels`."""
+    source = project / "src" / name
+    source.mkdir(parents=True)
+    (source / "__init__.py").write_text("")
+    (source / "kernels.py").write_text(f"import tilebuild as tb\n{text}", encoding="utf-8")
+    return project

@@ -10,8 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from conftest import write
-from spirv_package import kernels, needs_validator, plans, validator
+from spirv_package import kernels, needs_validator, plans, validator, write
 
 from tilebuild.targets.spirv.check import Limits, check
 from tilebuild.targets.spirv.emit import emit

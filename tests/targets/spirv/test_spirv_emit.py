@@ -8,7 +8,6 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import write
 from spirv_package import (
     ARCH,
     FASTNORM,
@@ -21,6 +20,7 @@ from spirv_package import (
     plans,
     run_outside,
     validator,
+    write,
 )
 from test_spirv_check import SOFTMAX
 
