@@ -26,11 +26,13 @@ SOURCE = "void scale_k(const long long *slots, long long part, long long parts) 
 
 @pytest.fixture
 def machine_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory that is all of PATH, on a machine with no other compiler."""
+    """A directory that is all of PATH, on a machine with no other C compiler; other kinds of compilers, which may be
+    installed beside the tests, are not known."""
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     for variable in ("TILEBUILD_GCC", "TILEBUILD_CLANG", "TILEBUILD_ZIG"):
         monkeypatch.delenv(variable, raising=False)
-    monkeypatch.setattr("tilebuild.toolchain.search.descriptions", lambda *_, **__: known())
+    c_compilers = {name: d for name, d in known().items() if d.role == "c-compiler"}
+    monkeypatch.setattr("tilebuild.toolchain.search.descriptions", lambda *_, **__: c_compilers)
     return tmp_path / "bin"
 
 
