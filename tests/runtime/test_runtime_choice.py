@@ -124,8 +124,10 @@ def test_a_variant_for_one_architecture_only(site: Site) -> None:
 
 def test_a_machine_that_no_build_is_for(site: Site) -> None:
     module = site.package(kernel("k", ["y: out i32[N]"], variant(build("mark_1", "ptr:y dim:N", arch=OTHER_ARCH))))
+    launch = find(module, "k")
+    assert launch.targets == ()
     with pytest.raises(LaunchError) as caught:
-        find(module, "k")
+        launch(np.zeros(3, np.int32))
     assert caught.value.code == "E805"
     for fact in (f"({sys.platform}, {ARCH})", f"built are: cpu {OTHER_ARCH}"):
         assert fact in str(caught.value)
@@ -203,6 +205,32 @@ def test_the_best_target_fails_to_load_and_the_next_one_runs(site: Site, monkeyp
     assert ran(launch, 3) == 1
     assert launch.targets == ("cpu",)
     assert "its driver is too old" in launch.trace[0].reason
+
+
+def test_a_device_is_not_looked_at_before_it_is_needed(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = []
+
+    class Slow(_Recorder):
+        def __init__(self, rank: int, memory: int) -> None:
+            super().__init__()
+            self.rank, self.memory = rank, frozenset({memory})
+
+        def available(self, build: Any, library: Any) -> tuple[bool, str]:
+            looked.append(self.rank)
+            return super().available(build, library)
+
+    for target, slow in {"elsewhere": Slow(1, memory=2), "last": Slow(999, memory=1)}.items():
+        module = types.ModuleType(f"tilebuild.runtime.devices.{target}")
+        module.__spec__ = types.SimpleNamespace()  # type: ignore[assignment]
+        for name in ("rank", "memory", "available", "preference", "load"):
+            setattr(module, name, getattr(slow, name))
+        monkeypatch.setitem(sys.modules, module.__name__, module)
+    builds = (build("mark_1", "ptr:y dim:N", target=target) for target in ("elsewhere", "last", "cpu"))
+    launch = find(site.package(kernel("k", ["y: out i32[N]"], variant(*builds))), "k")
+    assert ran(launch, 3) == 1
+    assert looked == []
+    assert launch.targets == ("elsewhere", "cpu", "last")
+    assert looked == [1, 999]
 
 
 def test_launchers_are_made_once(site: Site) -> None:

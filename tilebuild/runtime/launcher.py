@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 from tilebuild.manifest import BuildEntry, KernelEntry, VariantEntry
 from tilebuild.plan.expr import ExprError
 from tilebuild.runtime import expressions, machine, refusals
 from tilebuild.runtime.arrays import View
+from tilebuild.runtime.choice import Candidate, Choice
 from tilebuild.runtime.contract import Contract
-from tilebuild.runtime.devices import Device, DeviceError, Launch, device
+from tilebuild.runtime.devices import DeviceError, Launch
 from tilebuild.runtime.errors import LaunchError
 from tilebuild.runtime.geometry import Geometry
 from tilebuild.runtime.package import Package, find_package, malformed
-
-
-class Candidate(NamedTuple):
-    """A target and architecture that a kernel is built for, whether it can be used here, and why or why not."""
-
-    target: str
-    arch: str
-    accepted: bool
-    reason: str
 
 
 @dataclass(frozen=True)
@@ -35,15 +26,15 @@ class _Variant:
 
 
 class Launcher:
-    """Calls one built kernel; made by `find`. `trace` holds every candidate that was looked at, best first."""
+    """Calls one built kernel; made by `find`."""
 
     def __init__(self, package: Package, kernel: KernelEntry, otherwise: Launcher | None) -> None:
         self._package = package
         self._kernel = kernel
         self._otherwise = otherwise
         self._contract = Contract(kernel)
-        self.trace: list[Candidate] = []
-        self._devices = self._look()
+        beyond = None if otherwise is None else otherwise._choice
+        self._choice = Choice(kernel, package.manifest["libraries"], beyond)
         self._variants: dict[str, tuple[_Variant, ...]] = {}  # of the targets that are loaded
         self._by_memory: dict[int, str] = {}  # DLDeviceType to the target that is taken for it
 
@@ -54,7 +45,12 @@ class Launcher:
     @property
     def targets(self) -> tuple[str, ...]:
         """The targets that can be used here, best first; one whose library fails to load drops out."""
-        return tuple(self._devices)
+        return tuple(self._choice.usable())
+
+    @property
+    def trace(self) -> list[Candidate]:
+        """Every build, best first, with why it can be used here or not; looks at every device."""
+        return self._choice.all()
 
     def __repr__(self) -> str:
         return f"<launcher of {self._kernel['module']}.{self.name} for {', '.join(self.targets) or 'no target'}>"
@@ -79,7 +75,7 @@ class Launcher:
 
     def _pick(self, target: str, geometry: Geometry, views: Sequence[View]) -> _Variant:
         """The first variant whose guard holds, here or in the kernels of `otherwise`; raises `LaunchError`."""
-        if not geometry.devices <= self._devices[target].memory:
+        if not geometry.devices <= self._choice.device(target).memory:
             raise self._wrong_device(views, target)
         launcher: Launcher = self
         while True:
@@ -93,29 +89,6 @@ class Launcher:
 
     # -- the choice of a target -------------------------------------------------------------------------
 
-    def _look(self) -> dict[str, Device]:
-        """Judge every build without loading one; the devices of the usable targets, best first."""
-        looked: list[tuple[int, int, Candidate]] = []
-        devices: dict[str, Device] = {}
-        for build in {(b["target"], b["arch"]): b for v in self._kernel["variants"] for b in v["builds"]}.values():
-            library = self._package.manifest["libraries"][build["library"]]
-            if library["target"] != build["target"]:
-                raise ExprError(f"a build for {build['target']} is in {build['library']}, for {library['target']}")
-            try:
-                found = device(build["target"])
-                accepted, reason = found.available(build, library)
-                fit = found.preference(build, library) if accepted else 0
-                looked.append((found.rank, -fit, Candidate(build["target"], build["arch"], accepted, reason)))
-                devices[build["target"]] = found
-            except DeviceError as e:
-                looked.append((sys.maxsize, 0, Candidate(build["target"], build["arch"], False, str(e))))
-        looked.sort(key=lambda entry: entry[:2])
-        self.trace += [candidate for _, _, candidate in looked]
-        usable = {c.target: devices[c.target] for c in self.trace if c.accepted}
-        if self._otherwise is not None:
-            usable |= {t: d for t, d in self._otherwise._devices.items() if t not in usable}
-        return dict(sorted(usable.items(), key=lambda entry: entry[1].rank))
-
     def _choose(self, target: str | None, views: Sequence[View]) -> str:
         """Load a target for a call's arrays, the best first; raises `LaunchError`."""
         with self._package.lock:
@@ -123,7 +96,7 @@ class Launcher:
                 self._demand(target)
                 return target
             memory = views[0].device
-            for name in [t for t, d in self._devices.items() if memory in d.memory]:
+            for name in self._choice.reading(memory):
                 try:
                     self._load(name)
                 except LaunchError as e:
@@ -132,13 +105,13 @@ class Launcher:
                 else:
                     self._by_memory[memory] = name
                     return name
-        if not self._devices:
+        if not self.targets:
             raise self.no_build()
-        raise self._wrong_device(views, *self._devices)
+        raise self._wrong_device(views, *self.targets)
 
     def _demand(self, target: str) -> None:
-        if target not in self._devices:
-            reasons = [f"{c.arch}: {c.reason}" for c in self.trace if c.target == target]
+        if not self._choice.can_use(target):
+            reasons = [f"{c.arch}: {c.reason}" for c in self._choice.candidates(target)]
             why = f"cannot run here ({'; '.join(reasons)})" if reasons else "is not among its builds"
             raise LaunchError(
                 "E806",
@@ -157,11 +130,7 @@ class Launcher:
                     linked = (self._link(target, v) for v in self._kernel["variants"])
                     self._variants[target] = tuple(v for v in linked if v is not None)
                 except DeviceError as e:
-                    self.trace = [
-                        c._replace(accepted=False, reason=str(e)) if c.target == target and c.accepted else c
-                        for c in self.trace
-                    ]
-                    self._devices.pop(target, None)
+                    self._choice.refuse(target, str(e))
                     raise self.no_build() from None
                 except (ExprError, KeyError, TypeError) as e:
                     raise malformed(self._package.name, self._kernel, e) from e
@@ -169,14 +138,14 @@ class Launcher:
 
     def _link(self, target: str, variant: VariantEntry) -> _Variant | None:
         builds = {b["arch"]: b for b in variant["builds"] if b["target"] == target and _fits(variant, b)}
-        for candidate in self.trace:  # best first
-            if candidate.accepted and candidate.target == target and candidate.arch in builds:
+        for candidate in self._choice.candidates(target):
+            if candidate.accepted and candidate.arch in builds:
                 build = builds[candidate.arch]
                 parameters = self._contract.parameters
                 return _Variant(
                     expressions.condition(variant["when"], parameters.symbols) if variant["when"] else None,
                     expressions.slots(build["slots"], parameters.slots),
-                    self._package.library(build["library"], self._devices[target]).function(build),
+                    self._package.library(build["library"], self._choice.device(target)).function(build),
                 )
         return None
 
@@ -196,7 +165,7 @@ class Launcher:
         return f"built are: {', '.join(f'{c.target} {c.arch}' for c in self.trace) or 'none'}"
 
     def _wrong_device(self, views: Sequence[View], *targets: str) -> LaunchError:
-        memory = {t: self._devices[t].memory for t in targets}
+        memory = {t: self._choice.device(t).memory for t in targets}
         readable = frozenset[int]().union(*memory.values())
         arrays = list(zip(self._contract.parameters.arrays, views))
         p, view = next(((p, v) for p, v in arrays if v.device not in readable), arrays[0])
@@ -223,15 +192,13 @@ _launchers: dict[tuple[str, str], Launcher] = {}
 def find(module: str, name: str) -> Launcher:
     """The launcher of the kernel `name` that the module named `module` defines, made once a process.
 
-    Raises `LaunchError`: E801 to E804 where there is no trustworthy build, E805 where none is for this machine.
+    Raises `LaunchError`: E801 to E804 where there is no trustworthy build.
     """
     launcher = _launchers.get((module, name))
     if launcher is None:
         package = find_package(module)
         with package.lock:
             launcher = _make(package, module, name, ())
-    if not launcher.targets:
-        raise launcher.no_build()
     return launcher
 
 
