@@ -1,6 +1,6 @@
 """Times builds of examples/fastnorm: cold, one kernel edited, and with nothing to do.
 
-    python benchmarks/build.py [--rounds 5] [--append]
+    python benchmarks/build.py [--targets cpu] [--rounds 5] [--append]
 
 Needs tilebuild with its test extra. Every build is a hook called in a fresh process, as a frontend does it. A build is
 compared with the raw compilers (the same commands, one after another, without tilebuild or Ninja) and with a backend
@@ -33,13 +33,14 @@ _NULL = (
 class Example:
     """A copy of the example, and what can be timed with it."""
 
-    def __init__(self, root: Path) -> None:
-        self.root, self.out, self.edits = root / "fastnorm", root / "out", 0
+    def __init__(self, root: Path, targets: str) -> None:
+        self.root, self.out, self.edits, self.targets = root / "fastnorm", root / "out", 0, targets
         shutil.copytree(EXAMPLE, self.root, ignore=shutil.ignore_patterns("build", "dist", "__pycache__"))
 
     def hook(self, code: str) -> None:
         command = [sys.executable, "-c", code.format(out=str(self.out))]
-        done = subprocess.run(command, cwd=self.root, capture_output=True, text=True, check=False)
+        environ = os.environ | {"TILEBUILD_TARGETS": self.targets}
+        done = subprocess.run(command, cwd=self.root, env=environ, capture_output=True, text=True, check=False)
         if done.returncode:
             sys.exit(done.stdout + done.stderr)
 
@@ -74,9 +75,9 @@ class Example:
         return time.perf_counter() - start
 
 
-def without_kernels(root: Path) -> Example:
+def without_kernels(root: Path, targets: str) -> Example:
     """The same package as ordinary Python: what a backend without kernels has to pack."""
-    example = Example(root)
+    example = Example(root, targets)
     pyproject = example.root / "pyproject.toml"
     text = pyproject.read_text(encoding="utf-8")
     text = text[: text.index("[tool.tilebuild]")]
@@ -89,11 +90,13 @@ def without_kernels(root: Path) -> Example:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--targets", default="cpu", help="separated by commas; their compilers must be there")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--append", action="store_true", help="add the table to RESULTS.md")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
-        ours, null = Example(Path(name) / "ours"), without_kernels(Path(name) / "null")
+        ours = Example(Path(name) / "ours", options.targets)
+        null = without_kernels(Path(name) / "null", options.targets)
         cold, raw, edited = [], [], []
         for _ in range(options.rounds):
             for action, times in ((ours.cold, cold), (ours.edited, edited)):

@@ -1,9 +1,11 @@
-"""The main job, from nothing: build examples/fastnorm into a wheel, install it, run its kernels, compare with NumPy.
+"""The main job, from nothing: build examples/fastnorm for all its targets into one wheel, install it, run its kernels
+on this machine, compare with NumPy.
 
     python3 scripts/demo.py
 
-Needs Python 3.10 or newer and a package index; a C compiler is used where there is one. Everything is written to
-build/demo. Standard library only: it makes its own environments.
+Needs Python 3.10 or newer and a package index, from which the CUDA compilers come (250 MB); a C compiler is used where
+there is one. TILEBUILD_TARGETS=cpu builds for the cpu alone. Everything is written to build/demo. Standard library
+only: it makes its own environments.
 """
 
 from __future__ import annotations
@@ -46,6 +48,9 @@ def main() -> None:
     script = Path(__file__).with_name("compare.py")
     run([python, script], dict(os.environ), cwd=PLACE)
 
+    step("which of its builds this machine runs, and why not the others (python -m tilebuild why)")
+    run([python, "-m", "tilebuild", "why", "fastnorm", "--kernel", "softmax"], dict(os.environ), cwd=PLACE)
+
     step("what the oracle says of the wheel (tilebuild check)")
     tilebuild = python.with_name("tilebuild")
     run([tilebuild, "check", wheel], dict(os.environ))
@@ -55,7 +60,7 @@ def main() -> None:
     with zipfile.ZipFile(wheel) as archive:
         manifest = json.loads(archive.read("fastnorm/_kernels/manifest.json"))
     for library in manifest["libraries"].values():
-        made_by = ", ".join(f"{c['name']} {c['version']}" for c in library["compilers"])
+        made_by = ", ".join(f"{c['name']} {c['version']}" for c in library["compilers"]) or "tilebuild itself"
         levels = f" for {', '.join(library['levels'])}" if library["levels"] else ""
         print(f"library      fastnorm/_kernels/{library['file']}, {library['bytes']:,} bytes, by {made_by}{levels}")
     print(f"installed in {python.parent.parent}")

@@ -43,7 +43,9 @@ def fill(wheelhouse: Path, more: Iterable[str] = (), *, bare: bool = False) -> P
     python = environment(asker)
     pip(python, "wheel", "-w", wheelhouse, "--find-links", wheelhouse, *_dependencies(wheel))
     pip(python, "install", wheel, environ=offline(wheelhouse))
-    environ = dict(os.environ) | ({"PATH": str(python.parent)} if bare else {})
+    environ = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | (
+        {"PATH": str(python.parent)} if bare else {}
+    )
     example = copy_example(asker / "example")
     answer = subprocess.run([python, "-c", _ASK], cwd=example, env=environ, stdout=subprocess.PIPE, check=True)
     needed = [*json.loads(answer.stdout), *more]

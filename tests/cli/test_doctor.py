@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 
 from tilebuild import cli
-from tilebuild.diagnostics import TilebuildError
+from tilebuild.diagnostics import Diagnostic, TilebuildError
 from tilebuild.manifest import SCHEMA
 from tilebuild.runtime import machine
-from tilebuild.toolchain import find
+from tilebuild.targets import api
+from tilebuild.toolchain import Tool, find
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "toolchain"))
 from fake_compilers import CLANG, GCC, fake, known
@@ -33,6 +34,8 @@ def machine_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         monkeypatch.delenv(variable, raising=False)
     c_compilers = {name: d for name, d in known().items() if d.role == "c-compiler"}
     monkeypatch.setattr("tilebuild.toolchain.search.descriptions", lambda *_, **__: c_compilers)
+    cpu = {"cpu": api.installed()["cpu"]}
+    monkeypatch.setattr(api, "installed", lambda: cpu)
     return tmp_path / "bin"
 
 
@@ -177,3 +180,27 @@ def test_place_that_is_not_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == 2
     assert "no such file, directory or installed package" in text
     assert "this machine" not in text
+
+
+def test_which_targets_can_be_built(
+    machine_with: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(machine_with, "gcc", GCC)
+    disagreement = TilebuildError(Diagnostic("E506", "the tools are of different releases", fix="install one release"))
+
+    class Able:
+        options = dict
+
+        def tools(self, options: object, cache: Path) -> tuple[Tool, ...]:
+            return (find("c-compiler"),)
+
+    class AtOdds(Able):
+        def tools(self, options: object, cache: Path) -> tuple[Tool, ...]:
+            raise disagreement
+
+    monkeypatch.setattr(api, "installed", lambda: {"able": Able(), "odd": AtOdds()})
+    _, text = doctor(capsys)
+    rows = [line.split() for line in text[text.index("\ntarget ") :].splitlines()]
+    assert ["able", "yes", "gcc", "12.2.0"] in rows
+    assert ["odd", "no", "E506"] in rows
+    assert "error[E506]: the tools are of different releases\n  fix: install one release" in text

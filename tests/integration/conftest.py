@@ -48,11 +48,19 @@ def faulty(prepared: Environment) -> Iterator[Environment]:
 
 
 @pytest.fixture(scope="session")
-def installed(new_environment: Callable[..., Environment], tmp_path_factory: pytest.TempPathFactory) -> Environment:
-    """fastnorm from its sources, as a user installs it: `pip install ./fastnorm` with build isolation."""
-    source = wheelhouse.copy_example(tmp_path_factory.mktemp("source") / "fastnorm")
+def wheel(prepared: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """fastnorm's wheel for all its targets by `python -m build`, isolated: an sdist, and from it the wheel."""
+    source = wheelhouse.copy_example(tmp_path_factory.mktemp("sdist") / "fastnorm")
+    prepared.must("python", "-m", "build", source)
+    (found,) = (source / "dist").glob("*.whl")
+    return found
+
+
+@pytest.fixture(scope="session")
+def installed(new_environment: Callable[..., Environment], wheel: Path) -> Environment:
+    """That wheel, where nothing else is but what it requires and NumPy."""
     environment = new_environment()
-    environment.must("pip", "install", source, "numpy")
+    environment.must("pip", "install", wheel, "numpy")
     return environment
 
 

@@ -15,7 +15,7 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
-from environments import ROOT, Environment, wheelhouse
+from environments import ROOT, Environment
 from tiny_package import Tiny
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -23,15 +23,6 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 COMPARE = ROOT / "scripts" / "compare.py"
 SHAPES = ("1x1", "37x1000", "513x8191")
 KERNELS = {"add", "bias_gelu_residual", "gelu", "layernorm", "matmul", "rmsnorm", "scale", "softmax", "softmax_online"}
-
-
-@pytest.fixture(scope="module")
-def wheel(prepared: Environment, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """fastnorm's wheel by `python -m build`, isolated: an sdist, and from it the wheel."""
-    source = wheelhouse.copy_example(tmp_path_factory.mktemp("sdist") / "fastnorm")
-    prepared.must("python", "-m", "build", source)
-    (found,) = (source / "dist").glob("*.whl")
-    return found
 
 
 def manifest_of(wheel: Path) -> dict[str, object]:
@@ -116,7 +107,7 @@ def test_the_manifest_describes_the_files_that_are_there(wheel: Path) -> None:
     for library in manifest["libraries"].values():
         data = contents[library["file"]]
         assert (library["sha256"], library["bytes"]) == (hashlib.sha256(data).hexdigest(), len(data))
-        assert library["compilers"]
+        assert library["compilers"] or library["target"] in ("spirv", "pto"), "these need none"
         assert all(c["version"] and c["flags"] for c in library["compilers"])
     for kernel in manifest["kernels"]:
         for variant in kernel["variants"]:
@@ -156,7 +147,7 @@ def test_the_command_line_reads_the_installed_package(installed: Environment) ->
 def test_a_compiler_comes_from_the_index_where_there_is_none(
     new_environment: Callable[..., Environment], example: Path, bare_path: str
 ) -> None:
-    environment = new_environment()
+    environment = new_environment(TILEBUILD_TARGETS="cpu")
     environment.must("pip", "install", "numpy", example, PATH=bare_path)
     said = environment.must("python", COMPARE, "--shape", "37x1000", PATH=bare_path)
     assert said.count("ok") == len(KERNELS)

@@ -41,7 +41,10 @@ def run(args: argparse.Namespace) -> int:
     _print(_machine())
     if built is not None:
         return _libraries(built)
-    return _compilers(survey())
+    able = _compilers(survey())
+    print()
+    _print(list(_targets()))
+    return 0 if able else 1
 
 
 def _print(lines: Iterator[str] | Sequence[str]) -> None:
@@ -80,7 +83,7 @@ def _machine() -> Iterator[str]:
     yield from table(("this machine", ""), [(f"  {name}", value) for name, value in rows])
 
 
-def _compilers(candidates: Sequence[Candidate]) -> int:
+def _compilers(candidates: Sequence[Candidate]) -> bool:
     """One table a role, and under it what to do about those that do not fit."""
     from tilebuild.package.show import table
 
@@ -104,7 +107,7 @@ def _compilers(candidates: Sequence[Candidate]) -> int:
             if problem:
                 _print(_advice(c, problem))
         _print(_conclusion(group, taken, tried, broken))
-    return 0 if able else 1
+    return able
 
 
 def _taken(group: Sequence[Candidate]) -> Candidate | None:
@@ -145,6 +148,33 @@ def _conclusion(group: Sequence[Candidate], taken: Candidate | None, tried: bool
         text += " It compiled and linked a small library." if tried and not broken else ""
     yield ""
     yield from textwrap.wrap(text, WIDTH)
+
+
+def _targets() -> Iterator[str]:
+    """Which targets can be built with the tools that are here, as the targets themselves judge them."""
+    import tempfile
+    from pathlib import Path
+
+    from tilebuild.diagnostics import Diagnostic, TilebuildError
+    from tilebuild.package.show import table
+    from tilebuild.targets import api
+
+    rows: list[tuple[str, ...]] = []
+    problems: list[Diagnostic] = []
+    with tempfile.TemporaryDirectory() as directory:
+        for name, target in api.installed().items():
+            try:
+                tools = target.tools(target.options(), Path(directory, "probes.json"))
+            except TilebuildError as error:
+                problems += error.diagnostics
+                rows.append((f"  {name}", "no", ", ".join(d.code for d in error.diagnostics)))
+            else:
+                rows.append((f"  {name}", "yes", ", ".join(t.identity for t in tools) or "needs no other program"))
+    yield from table(("target", "builds", "with"), rows)
+    # the tables above have said what is missing; what is left is tools that are there and do not go together
+    for problem in problems:
+        if problem.code != "E501":
+            yield from ("", *problem.render().splitlines())
 
 
 def _libraries(built: Built) -> int:

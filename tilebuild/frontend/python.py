@@ -22,6 +22,7 @@ from tilebuild.frontend.values import Iteration, TileSpace, Value, show
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import CastOp, ForOp, FuncOp, NarrowOp, ProgramOp, StoreOp, YieldOp
 from tilebuild.ir.infer import describe
+from tilebuild.ir.spans import set_parameter_spans
 from tilebuild.ir.types import DTYPES, TileType, ViewType
 from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.plan.bounds import Range, at_most
@@ -61,6 +62,7 @@ def _lower(kernel: KernelDef, variant: VariantDef, name: str, library: Sources) 
         name, kernel.name, block, params=[p.name for p in kernel.parameters], dims=kernel.dims,
         consts=dict(variant.consts), requires=requires, file=kernel.file,
     )  # fmt: skip
+    set_parameter_spans(func, [p.span for p in kernel.parameters])
     try:
         func.verify()
     except VerifyException as e:

@@ -7,7 +7,15 @@ from typing import cast
 
 from xdsl.dialects.builtin import ArrayAttr, DictionaryAttr, IntegerAttr, StringAttr, SymbolNameConstraint
 from xdsl.ir import Block, Region, SSAValue
-from xdsl.irdl import irdl_op_definition, prop_def, region_def, traits_def, var_operand_def, var_result_def
+from xdsl.irdl import (
+    irdl_op_definition,
+    opt_prop_def,
+    prop_def,
+    region_def,
+    traits_def,
+    var_operand_def,
+    var_result_def,
+)
 from xdsl.traits import IsolatedFromAbove, IsTerminator, NoTerminator
 
 from tilebuild.ir import infer
@@ -19,11 +27,13 @@ from tilebuild.plan.expr import Expr, parse_predicates
 
 @irdl_op_definition
 class FuncOp(TileOp):
-    """One kernel variant: arguments are views and scalars in the order of `params`."""
+    """One kernel variant: arguments are views and scalars in the order of `params`, each with its place in the
+    source in `param_spans` where there is one."""
 
     name = "tile.func"
     sym_name = prop_def(SymbolNameConstraint())
     params = prop_def(ArrayAttr[StringAttr])
+    param_spans = opt_prop_def(ArrayAttr[StringAttr])
     dims = prop_def(ArrayAttr[StringAttr])
     consts = prop_def(DictionaryAttr)
     requires = prop_def(ArrayAttr[StringAttr])
@@ -61,6 +71,8 @@ class FuncOp(TileOp):
         types = [a.type for a in self.body.block.args]
         if len(self.params) != len(types):
             raise RuleError("E209", f"{len(self.params)} names for {len(types)} parameters")
+        if self.param_spans is not None and len(self.param_spans) != len(types):
+            raise RuleError("E209", f"{len(self.param_spans)} spans for {len(types)} parameters")
         for t in types:
             if isinstance(t, TileType):
                 raise RuleError("E209", f"a parameter is an array or a scalar, found {infer.describe(t)}")

@@ -6,7 +6,8 @@ only where the caller passed their arrays. Every failure is a `LaunchError` (E8x
 
 from __future__ import annotations
 
+from tilebuild.runtime.choice import Candidate
 from tilebuild.runtime.errors import LaunchError
-from tilebuild.runtime.launcher import Candidate, Launcher, find
+from tilebuild.runtime.launcher import Launcher, find
 
 __all__ = ["Candidate", "LaunchError", "Launcher", "find"]

@@ -34,7 +34,7 @@ class Launcher:
         self._otherwise = otherwise
         self._contract = Contract(kernel)
         beyond = None if otherwise is None else otherwise._choice
-        self._choice = Choice(kernel, package.manifest["libraries"], beyond)
+        self._choice: Choice = Choice(kernel, package.manifest["libraries"], beyond)
         self._variants: dict[str, tuple[_Variant, ...]] = {}  # of the targets that are loaded
         self._by_memory: dict[int, str] = {}  # DLDeviceType to the target that is taken for it
 

@@ -120,6 +120,7 @@ def test_the_sanitizers_find_nothing(tmp_path: Path) -> None:
         **os.environ,
         "PATH": f"{wrapper.parent}{os.pathsep}{os.environ['PATH']}",
         "LD_PRELOAD": runtime,
+        "TILEBUILD_TARGETS": "cpu",
         "ASAN_OPTIONS": "detect_leaks=0:verify_asan_link_order=0",
         "PYTHONPATH": os.pathsep.join([*sys.path, sysconfig.get_path("purelib")]),
     }

@@ -25,7 +25,7 @@ from tilebuild.ir.dialect import (
     StoreOp,
     _ViewOp,
 )
-from tilebuild.ir.spans import span_of
+from tilebuild.ir.spans import parameter_span, span_of
 from tilebuild.ir.types import TileType, ViewType, parse_expr
 from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.plan.bounds import Range
@@ -122,15 +122,16 @@ class _Lowering:
     # -- the signature --------------------------------------------------------------------------
 
     def parameters(self) -> None:
-        self.symbols += [Symbol(d.data, "dim", *self.dim_range(d.data)) for d in self.func.dims]
-        for name, arg in zip(self.names, self.func.body.block.args):
+        func = self.func
+        self.symbols += [Symbol(d.data, "dim", *self.dim_range(d.data)) for d in func.dims]
+        for name, arg in zip(self.names, func.body.block.args):
             if isinstance(arg.type, ViewType):
-                self.require_dtype(arg.type.dtype, f"the array {name}", None)
+                self.require_dtype(arg.type.dtype, f"the array {name}", parameter_span(func, name))
                 strides = [f"{name}__s{a}" for a in range(len(arg.type.dims) - 1)]
                 self.symbols += [Symbol(s, "stride", const(0)) for s in strides]
                 self.view(arg)
             else:
-                self.require_dtype(infer.dtype_of(arg.type), f"the scalar {name}", None)
+                self.require_dtype(infer.dtype_of(arg.type), f"the scalar {name}", parameter_span(func, name))
         for name, extent in self.func.program.grid:
             self.symbols.append(Symbol(name, "program", const(0), extent - 1))
 
@@ -149,13 +150,13 @@ class _Lowering:
                 found.append(Parameter(name, "scalar", infer.dtype_of(t)))
         return tuple(found)
 
-    def require_dtype(self, dtype: str, what: str, span: Span | None) -> None:
+    def require_dtype(self, dtype: str, what: str, span: Span) -> None:
         if dtype not in _DTYPES:
             raise TilebuildError(
                 Diagnostic(
                     "E402",
                     f"{what} is {dtype}: the cpu target has {', '.join(_DTYPES)}",
-                    span or Span(self.file, 1),
+                    span,
                     fix="use tb.f32",
                 )
             )

@@ -10,7 +10,7 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import ForOp, FuncOp, LoadOp, StoreOp, YieldOp, _ViewOp
-from tilebuild.ir.spans import span_of
+from tilebuild.ir.spans import parameter_span, span_of
 from tilebuild.ir.types import TileType, ViewType
 from tilebuild.ir.verifier import facts_to_ranges, simplify
 from tilebuild.plan.bounds import Range
@@ -79,7 +79,9 @@ class Builder:
     def require_dtype(self, dtype: str, name: str) -> None:
         if dtype not in DTYPES:
             message = f"{name} is {dtype}: the pto target has {', '.join(DTYPES)}"
-            raise TilebuildError(Diagnostic("E402", message, Span(self.file, 1), fix="use tb.f32 or tb.i32"))
+            raise TilebuildError(
+                Diagnostic("E402", message, parameter_span(self.func, name), fix="use tb.f32 or tb.i32")
+            )
 
     def plan(self) -> Plan:
         parameters = []

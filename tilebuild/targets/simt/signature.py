@@ -9,6 +9,7 @@ from xdsl.ir import BlockArgument, SSAValue
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import FuncOp, _ViewOp
+from tilebuild.ir.spans import parameter_span
 from tilebuild.ir.types import ViewType
 from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.plan.bounds import Range
@@ -25,7 +26,7 @@ def contract(func: FuncOp, target: str) -> Contract:
         t = arg.type
         dtype = infer.dtype_of(t)
         what = f"the array {name}" if isinstance(t, ViewType) else f"the scalar {name}"
-        require_dtype(dtype, what, target, Span(func.file.data, 1))
+        require_dtype(dtype, what, target, parameter_span(func, name))
         found.append(
             Parameter(name, t.mode, dtype, t.dims) if isinstance(t, ViewType) else Parameter(name, "scalar", dtype)
         )
