@@ -63,8 +63,8 @@ def test_a_dtype_that_the_target_lacks(tmp_path: Path) -> None:
     assert "x is u32: the pto target has f32, f16, bf16, i32, i8" in found.message
     assert found.fix
     assert found.span is not None
-    place = (found.span.line, found.span.column)
-    assert body.splitlines()[place[0] - 1][place[1] - 1 :].startswith("x: tb.In[tb.u32"), "at the parameter"
+    line = (tmp_path / found.span.file).read_text().splitlines()[found.span.line - 1]
+    assert line[found.span.column :].startswith("x: tb.In[tb.u32"), "at the parameter"
 
 
 BITS = (
