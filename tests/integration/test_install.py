@@ -55,6 +55,30 @@ print("as it should be")
     assert installed.must("python", "-c", script) == "as it should be\n"
 
 
+THREADS = """
+import hashlib, threading
+import numpy as np
+from fastnorm.kernels import matmul, softmax
+x = np.random.default_rng(0).standard_normal((513, 1000), np.float32)
+results = [None] * 3
+def work(i):
+    for _ in range(5):
+        results[i] = softmax(x).tobytes() + matmul(x, x.T.copy()).tobytes()
+at_once = [threading.Thread(target=work, args=(i,)) for i in range(3)]
+for t in at_once: t.start()
+for t in at_once: t.join()
+assert len(set(results)) == 1
+print(hashlib.sha256(results[0]).hexdigest())
+"""
+
+
+def test_the_number_of_threads_changes_nothing(installed: Environment) -> None:
+    said = {installed.must("python", "-c", THREADS, TILEBUILD_NUM_THREADS=n) for n in ("1", "2", "7", "")}
+    assert len(said) == 1
+    wrong = installed.run("python", "-c", THREADS, TILEBUILD_NUM_THREADS="all")
+    assert 'error[E807]: TILEBUILD_NUM_THREADS is "all"' in wrong.stdout
+
+
 @pytest.mark.parametrize(
     ("call", "words"),
     [

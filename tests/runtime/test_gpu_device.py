@@ -105,7 +105,7 @@ SLOTS = (0x7F0000001000, 0x7F0000002000, 4096, 9, 2000, struct.unpack("<i", stru
 def test_a_launch(driver: Driver, tmp_path: Path) -> None:
     launch = load(tmp_path).function(build(tmp_path))
     before = driver.current.value = 0x77  # a framework's context
-    launch(SLOTS, views(0, 0))
+    launch(SLOTS, views(0, 0), 0)
     last = driver.last
     assert list(last.sizes) == [3 * 2, 1, 1, 32, 4, 1, 0]
     assert last.stream is None
@@ -117,7 +117,7 @@ def test_a_launch(driver: Driver, tmp_path: Path) -> None:
 def test_a_context_that_is_current_is_left_alone(driver: Driver, tmp_path: Path) -> None:
     launch = load(tmp_path).function(build(tmp_path))
     driver.current.value = 0x1000
-    launch(SLOTS, views(0, 0))
+    launch(SLOTS, views(0, 0), 0)
     assert driver.last.context == driver.current.value == 0x1000
 
 
@@ -125,11 +125,11 @@ def test_each_device_has_its_own_module(driver: Driver, tmp_path: Path) -> None:
     driver["devices"] = 2
     launch = load(tmp_path).function(build(tmp_path))
     for device, context in ((1, 0x2000), (0, 0x1000), (1, 0x2000)):
-        launch(SLOTS, views(device, device))
+        launch(SLOTS, views(device, device), 0)
         assert driver.last.context == context
     assert driver["loads"] == 2
     with pytest.raises(LaunchError, match="on the devices 0, 1") as caught:
-        launch(SLOTS, views(0, 1))
+        launch(SLOTS, views(0, 1), 0)
     assert caught.value.code == "E831"
 
 
@@ -138,18 +138,18 @@ def test_the_current_stream_of_a_framework(driver: Driver, tmp_path: Path, monke
     stream = types.SimpleNamespace(cuda_stream=0xABC)
     cuda = types.SimpleNamespace(is_initialized=lambda: True, current_stream=lambda device: stream)
     monkeypatch.setitem(sys.modules, "torch", types.SimpleNamespace(cuda=cuda))  # type: ignore[arg-type]
-    launch(SLOTS, views(0, 0))
+    launch(SLOTS, views(0, 0), 0)
     assert driver.last.stream == 0xABC
     monkeypatch.setitem(sys.modules, "torch", None)  # type: ignore[arg-type]
     pointer = types.SimpleNamespace(get_current_stream=lambda: types.SimpleNamespace(ptr=0xDEF))
     monkeypatch.setitem(sys.modules, "cupy", types.SimpleNamespace(cuda=pointer))  # type: ignore[arg-type]
-    launch(SLOTS, views(0, 0))
+    launch(SLOTS, views(0, 0), 0)
     assert driver.last.stream == 0xDEF
 
 
 def test_much_shared_memory_is_asked_for(driver: Driver, tmp_path: Path) -> None:
     library = load(tmp_path)
-    library.function(build(tmp_path, shared_dynamic=100_000))(SLOTS, views(0, 0))
+    library.function(build(tmp_path, shared_dynamic=100_000))(SLOTS, views(0, 0), 0)
     assert driver["dynamic"] == driver.last.sizes[6] == 100_000
     driver["optin"] = 101_376
     with pytest.raises(DeviceError, match="takes 150000 bytes of shared memory, and a block has 101376"):
@@ -161,10 +161,10 @@ def test_failures_are_exceptions_with_the_drivers_words(driver: Driver, tmp_path
     launch = library.function(build(tmp_path))
     driver["launch"] = 700
     with pytest.raises(LaunchError, match=r"CUDA_ERROR_ILLEGAL_ADDRESS \(an illegal memory access\)") as caught:
-        launch(SLOTS, views(0, 0))
+        launch(SLOTS, views(0, 0), 0)
     assert caught.value.code == "E830"
     with pytest.raises(LaunchError, match="has at most") as caught:
-        launch((*SLOTS[:3], 1 << 40, 1, 0), views(0, 0))
+        launch((*SLOTS[:3], 1 << 40, 1, 0), views(0, 0), 0)
     assert caught.value.code == "E832"
     with pytest.raises(DeviceError, match="finding other in it failed"):
         library.function({**build(tmp_path), "entry": "other"})

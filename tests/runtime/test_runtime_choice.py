@@ -162,7 +162,7 @@ class _Recorder:
         return self
 
     def function(self, build: Any) -> Any:
-        def launch(slots: Sequence[int], views: Sequence[Any]) -> None:
+        def launch(slots: Sequence[int], views: Sequence[Any], size: int) -> None:
             self.calls.append((tuple(slots), [v.shape for v in views]))
 
         return launch

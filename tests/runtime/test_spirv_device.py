@@ -151,7 +151,7 @@ def test_a_launch_sees_dense_arrays_and_their_strides() -> None:
     x = view((2, 3), (10, 1), ctypes.addressof(source))
     y = view((2, 3), (3, 1), ctypes.addressof(target))
     recorder = Recorder()
-    kernel(recorder)([x.pointer, y.pointer, 10, 2, 3], [x, y])
+    kernel(recorder)([x.pointer, y.pointer, 10, 2, 3], [x, y], 84)
     pipeline, sizes, push, groups = recorder.launches[-1]
     assert pipeline == (b"code", "e", 2, 12)
     assert sizes == [24, 24]

@@ -94,7 +94,7 @@ def test_commands_of_a_compiler() -> None:
     link = tool.link_command(["a.o", "b.o"], "k.so")
     # the least machine: zig links a support library that it compiles for this very choice
     assert not [word for word in link if word.startswith("-mcpu")]
-    assert link[-5:] == ("a.o", "b.o", "-lm", "-o", "k.so")
+    assert link[-6:] == ("a.o", "b.o", "-lm", "-pthread", "-o", "k.so")
     assert tool.flags("x86-64-v3")[-1] == "-mcpu=x86_64_v3"
     assert tool.flags()[-1] == "x86_64-linux-gnu.2.28"
     assert tool.environment(Path("/c"), {}) == {"ZIG_GLOBAL_CACHE_DIR": "/c/zig", "ZIG_LOCAL_CACHE_DIR": "/c/zig"}

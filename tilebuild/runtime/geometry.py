@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import prod
 from typing import Any
 
 from tilebuild.manifest import KernelEntry
@@ -22,7 +23,7 @@ class Geometry:
 
     `conflicts`: (i, j, lo, hi) where arrays i and j share memory if lo < address of j - address of i < hi, in bytes.
     `devices`: the DLDeviceTypes of the given arrays. `empty`: every output is empty, so there is nothing to launch.
-    `picked` is the launcher's: what it chose for this geometry, by target.
+    `bytes`: of all arrays together. `picked` is the launcher's: what it chose for this geometry, by target.
     """
 
     dims: tuple[int, ...]
@@ -30,6 +31,7 @@ class Geometry:
     conflicts: tuple[tuple[int, int, int, int], ...]
     devices: frozenset[int]
     empty: bool
+    bytes: int
     picked: dict[str, Any] = field(default_factory=dict, compare=False)
 
 
@@ -64,7 +66,7 @@ class Rules:
         devices = frozenset(view.device for view in given if view is not None)
         if any(0 in view.shape for view in views):
             if all(0 in view.shape for p, view in zip(self._arrays, views) if p.written):
-                return Geometry(tuple(dims), missing, (), devices, True)
+                return Geometry(tuple(dims), missing, (), devices, True, 0)
             raise refusals.empty(self._kernel, self._arrays, views)
         for p, view in zip(self._arrays, views):
             if p.dims and view.strides[-1] != 1 and view.shape[-1] != 1:
@@ -74,7 +76,8 @@ class Rules:
             if p.written and not _distinct(view):
                 raise refusals.overlaps_itself(self._kernel, p, view)
         self.check_requires(views, dims)
-        return Geometry(tuple(dims), missing, _conflicts(self._arrays, given), devices, False)
+        together = sum(prod(view.shape) * p.dtype.bytes for p, view in zip(self._arrays, views))
+        return Geometry(tuple(dims), missing, _conflicts(self._arrays, given), devices, False, together)
 
     def check_requires(self, views: Sequence[View], dims: Sequence[int]) -> None:
         """Raises `LaunchError` for the first `tb.require` that does not hold."""

@@ -70,7 +70,7 @@ class Launcher:
         if variant is None and not geometry.empty:
             variant = geometry.picked[chosen] = self._pick(chosen, geometry, views)
         if variant is not None:
-            variant.launch(variant.slots(views, geometry.dims, scalars), views)
+            variant.launch(variant.slots(views, geometry.dims, scalars), views, geometry.bytes)
         return results
 
     def _pick(self, target: str, geometry: Geometry, views: Sequence[View]) -> _Variant:

@@ -14,9 +14,10 @@ from typing import Protocol, cast
 from tilebuild.manifest import BuildEntry, LibraryEntry
 from tilebuild.runtime.arrays import View
 
-Launch = Callable[[Sequence[int], Sequence[View]], None]
-"""Runs a kernel once: the values of the build's slots, and the arrays that they point into, for devices that copy
-memory or follow the caller's stream. Returns when the outputs are written, or are ordered on that stream."""
+Launch = Callable[[Sequence[int], Sequence[View], int], None]
+"""Runs a kernel once: the values of the build's slots, the arrays that they point into, for devices that copy memory or
+follow the caller's stream, and how many bytes these have together. Returns when the outputs are written, or are ordered
+on that stream."""
 
 
 class DeviceError(Exception):

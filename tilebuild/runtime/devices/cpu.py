@@ -2,12 +2,14 @@
 
 A library exports, for each entry E and each instruction-set level L, `void E_L(const int64_t *slots, int64_t part,
 int64_t parts)` (plain `E` without levels), and `int32_t tilebuild_level(void)`: the best level of this machine as an
-index into the manifest's `levels`, or -1.
+index into the manifest's `levels`, or -1. One that also exports `tilebuild_run` (see targets/cpu/pool.c) runs its
+kernels on several threads: as many as TILEBUILD_NUM_THREADS says, or as the process may use processors.
 """
 
 from __future__ import annotations
 
 import ctypes
+import os
 import struct
 from collections.abc import Sequence
 
@@ -15,9 +17,15 @@ from tilebuild.manifest import BuildEntry, LibraryEntry
 from tilebuild.runtime import machine
 from tilebuild.runtime.arrays import View
 from tilebuild.runtime.devices import DeviceError, Launch
+from tilebuild.runtime.errors import LaunchError
 
 rank = 100
 memory = frozenset({1, 3, 11})  # kDLCPU, and the pinned host memory of CUDA and ROCm
+
+THREADS = "TILEBUILD_NUM_THREADS"
+LARGE = 1 << 18  # bytes of arrays; less is done before another thread has woken up
+MOST = 1024  # threads
+PARTS = 8  # a thread: enough to even out threads of different speed
 
 
 def available(build: BuildEntry, library: LibraryEntry) -> tuple[bool, str]:
@@ -48,12 +56,25 @@ def load(path: str, library: LibraryEntry) -> CpuLibrary:
     return CpuLibrary(handle, levels[best])
 
 
+def threads() -> int:
+    """How many threads a launch may use; raises `LaunchError` E807 where the environment's number is none."""
+    text = os.environ.get(THREADS, "")
+    if not text:
+        # where a process cannot be bound to processors, all of them
+        return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    if not (text.isascii() and text.isdigit() and 1 <= int(text) <= MOST):
+        fact = f'{THREADS} is "{text}", and it is the number of threads of a launch, 1 to {MOST}'
+        raise LaunchError("E807", fact, fix=f"set it to a number, or unset it: then it is {os.cpu_count()} here")
+    return int(text)
+
+
 class CpuLibrary:
     """A loaded library; `level` is the chosen instruction set, empty where there is one only."""
 
     def __init__(self, handle: ctypes.CDLL, level: str) -> None:
         self._handle = handle
         self.level = level
+        self._threads = threads() if hasattr(handle, "tilebuild_run") else 1
 
     def function(self, build: BuildEntry) -> Launch:
         symbol = f"{build['entry']}_{self.level}" if self.level else build["entry"]
@@ -66,7 +87,22 @@ class CpuLibrary:
         entry.argtypes = [ctypes.c_char_p, ctypes.c_int64, ctypes.c_int64]
         pack = struct.Struct(f"={len(build['slots'])}q").pack
 
-        def launch(slots: Sequence[int], views: Sequence[View]) -> None:
-            entry(pack(*slots), 0, 1)
+        if self._threads == 1:
 
-        return launch
+            def launch(slots: Sequence[int], views: Sequence[View], size: int) -> None:
+                entry(pack(*slots), 0, 1)
+
+            return launch
+
+        run, address = self._handle.tilebuild_run, ctypes.cast(entry, ctypes.c_void_p)
+        run.restype = None
+        run.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int64, ctypes.c_int32]
+        count, parts = self._threads, self._threads * PARTS
+
+        def launch_parts(slots: Sequence[int], views: Sequence[View], size: int) -> None:
+            if size < LARGE:
+                entry(pack(*slots), 0, 1)
+            else:
+                run(address, pack(*slots), parts, count)
+
+        return launch_parts

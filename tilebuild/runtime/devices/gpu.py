@@ -251,7 +251,7 @@ class _Function:
         self._functions[device] = function
         return function
 
-    def __call__(self, slots: Sequence[int], views: Sequence[View]) -> None:
+    def __call__(self, slots: Sequence[int], views: Sequence[View], size: int) -> None:
         device = views[0].device_id
         if any(v.device_id != device for v in views):
             listed = ", ".join(str(d) for d in sorted({v.device_id for v in views}))

@@ -216,7 +216,7 @@ class _Kernel:
         self.pipeline: Pipeline | None = None
         self.process = os.getpid()
 
-    def __call__(self, slots: Sequence[int], views: Sequence[View]) -> None:
+    def __call__(self, slots: Sequence[int], views: Sequence[View], size: int) -> None:
         if self.process != os.getpid():
             raise LaunchError("E844", f"{self.build['entry']} cannot run: {_FORKED}", fix=_SPAWN)
         values = list(slots)

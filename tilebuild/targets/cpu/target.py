@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _ROLE = "c-compiler"
+_SUPPORT = ("kernel.h", "prelude.h", "arena.c", "dispatch.c", "pool.c")
 _MACHINES = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
 # tiles of different dtypes take turns in the same bytes of the arena
 _FLAGS = ("-fno-strict-aliasing",)
@@ -90,7 +91,7 @@ class Cpu:
         return slots(plan)
 
     def support(self) -> Mapping[str, bytes]:
-        return {name: (_HERE / name).read_bytes() for name in ("kernel.h", "prelude.h", "arena.c", "dispatch.c")}
+        return {name: (_HERE / name).read_bytes() for name in _SUPPORT}
 
     def graph(self, job: Job) -> tuple[list[Edge], Artifact]:
         (compiler,) = job.tools
@@ -118,6 +119,7 @@ class Cpu:
         )
         present = [f"TB_HAS_{suffix.upper()}" for suffix in levels]
         edges.append(_compile(compiler, job, "dispatch.c", "dispatch", base, define=present, title="level dispatch"))
+        edges.append(_compile(compiler, job, "pool.c", "pool", base, define=[], title="thread pool"))
         objects = tuple(e.output for e in edges)
         library = f"{job.folder}/kernels.so"
         edges.append(Edge(compiler.link_command(objects, library), objects, library, f"link cpu:{job.arch}"))
