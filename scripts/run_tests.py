@@ -3,7 +3,8 @@
     python3 scripts/run_tests.py [pytest's arguments]
 
 Needs Python 3.10 or newer and a package index. Standard library only. TILEBUILD_TEST_EXTRAS names further extras to
-install, with commas: `cuda` brings the CUDA compilers (250 MB), without which tests that need them are skipped.
+install, with commas; the tests that need them are skipped without: `cuda` (the CUDA compilers, 250 MB), `zig` (a C
+compiler), `lint` (mypy) and `torch`.
 """
 
 from __future__ import annotations
