@@ -6,7 +6,8 @@ import pytest
 from ir_text import FASTNORM, functions, read
 
 from tilebuild.ir.dialect import LoadOp, StoreOp
-from tilebuild.ir.verifier import facts_to_ranges, simplify, verify
+from tilebuild.ir.facts import facts_to_ranges, simplify
+from tilebuild.ir.verifier import verify
 from tilebuild.plan.bounds import Range
 from tilebuild.plan.expr import const, parse
 

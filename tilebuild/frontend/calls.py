@@ -36,9 +36,9 @@ from tilebuild.ir.dialect import (
     SelectOp,
     UnaryOp,
 )
+from tilebuild.ir.facts import facts_to_ranges
 from tilebuild.ir.infer import dtype_of
 from tilebuild.ir.types import TileType, ViewType
-from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.optable import OPS
 from tilebuild.plan.bounds import Range, nonnegative
 from tilebuild.plan.expr import Expr, build_bounded, const, sym

@@ -36,9 +36,9 @@ from tilebuild.ir.dialect import (
     ViewIndexOp,
     ViewTransposeOp,
 )
+from tilebuild.ir.facts import simplify_valid
 from tilebuild.ir.infer import dtype_of
 from tilebuild.ir.types import DTYPES, ViewType
-from tilebuild.ir.verifier import simplify_valid
 from tilebuild.optable import OPERATORS
 from tilebuild.plan.bounds import nonnegative
 from tilebuild.plan.expr import Expr, Predicate, build_bounded, const, sym

@@ -21,10 +21,10 @@ from tilebuild.frontend.signature import KernelDef, VariantDef
 from tilebuild.frontend.values import Iteration, TileSpace, Value, show
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import CastOp, ForOp, FuncOp, NarrowOp, ProgramOp, StoreOp, YieldOp
+from tilebuild.ir.facts import facts_to_ranges
 from tilebuild.ir.infer import describe
 from tilebuild.ir.spans import set_parameter_spans
 from tilebuild.ir.types import DTYPES, TileType, ViewType
-from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.plan.bounds import Range, at_most
 from tilebuild.plan.expr import Expr, const, parse_predicates, sym
 

@@ -6,8 +6,8 @@ Types and the valid-region algebra are the operations' own (`infer`). Every mess
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping, Sequence, Set
-from typing import NamedTuple, cast
+from collections.abc import Iterator, Sequence
+from typing import cast
 
 from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 
@@ -25,72 +25,17 @@ from tilebuild.ir.dialect import (
     ViewTransposeOp,
     _ViewOp,
 )
+from tilebuild.ir.facts import facts_to_ranges
+from tilebuild.ir.injective import Coordinate, covered, determined
 from tilebuild.ir.spans import span_of
 from tilebuild.ir.types import TileType, ViewType, parse_expr
 from tilebuild.plan.bounds import Range, Ranges, at_most, nonnegative
-from tilebuild.plan.expr import Expr, Sym, cdiv, const, emin, parse_predicates, sym
-
-
-def facts_to_ranges(facts: Sequence[str], ranges: MutableMapping[str, Range]) -> None:
-    """Narrow the ranges by facts of the form `symbol <= constant` (also `<`, `>=`, `>`, `==`)."""
-    for fact in facts:
-        for p in parse_predicates(fact):
-            difference = p.left - p.right  # c * symbol + constant, against zero
-            symbols = [(m, c) for m, c in difference.terms if m]
-            atom = symbols[0][0][0] if len(symbols) == 1 and len(symbols[0][0]) == 1 else None
-            if not isinstance(atom, Sym) or atom.name not in ranges or abs(symbols[0][1]) != 1:
-                continue
-            limit, op = const(0) - (difference - Expr((symbols[0],))), p.op
-            if symbols[0][1] < 0:
-                limit, op = -limit, _MIRRORED[op]
-            lo, hi = ranges[atom.name].lo, ranges[atom.name].hi
-            if op in ("<=", "<", "=="):
-                end = limit - 1 if op == "<" else limit
-                hi = end if hi is None else emin(hi, end)
-            if op in (">=", ">", "=="):
-                end = limit + 1 if op == ">" else limit
-                lo = end if lo is None or at_most(lo, end, {}) else lo
-            ranges[atom.name] = Range(lo, hi)
-
-
-_MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<", "==": "==", "!=": "!="}
-
-
-def simplify(e: Expr, ranges: Ranges) -> Expr:
-    """A `min` of two whose order is proved becomes the smaller one."""
-    if len(e.terms) != 1 or len(e.terms[0][0]) != 1 or e.terms[0][1] != 1:
-        return e
-    atom = e.terms[0][0][0]
-    if isinstance(atom, Sym) or atom.op != "min":
-        return e
-    kept = list(atom.args)
-    for a in atom.args:
-        if len(kept) > 1 and any(b is not a and at_most(b, a, ranges) for b in kept):
-            kept.remove(a)
-    return emin(*kept)
-
-
-def simplify_valid(t: TileType, ranges: Ranges) -> TileType:
-    """The type with its valid region's extents simplified under what is known."""
-    return TileType.of(t.shape, t.dtype, (simplify(t.valid[0], ranges), simplify(t.valid[1], ranges)))
+from tilebuild.plan.expr import Expr, cdiv, const, emin, parse_predicates, sym
 
 
 def verify(func: FuncOp) -> list[Diagnostic]:
     """All findings, errors and warnings, in program order."""
     return _Verifier(func).run()
-
-
-class _Coordinate(NamedTuple):
-    """Where an access stands on one axis of the whole array: `size` elements from `start`."""
-
-    start: Expr
-    size: int
-
-    def tells_apart(self, id: str, ids: Set[str]) -> bool:
-        """Different values of the id have no element in common, whatever the other ids are: `start` is
-        c * id + what has no ids, and |c| >= size."""
-        scale = dict(self.start.terms).get((Sym(id),), 0)
-        return abs(scale) >= self.size and (self.start - scale * sym(id)).symbols.isdisjoint(ids)
 
 
 class _Access:
@@ -102,14 +47,18 @@ class _Access:
         self.tile = cast(TileType, op.tile.type if isinstance(op, StoreOp) else op.result.type)
         self.root, self.indices, axes = _resolve(op.view)
         # by axis of the whole array, whatever transposes and indices lie between
-        self.coordinates = {axis: _Coordinate(index, 1) for axis, index in self.indices}
+        self.coordinates = {axis: Coordinate(index, 1) for axis, index in self.indices}
         for axis, start, size in zip(axes[-2:], op.start[-len(axes) :], self.tile.shape[-len(axes) :]):
             if axis is not None:
-                self.coordinates[axis] = _Coordinate(start, size)
+                self.coordinates[axis] = Coordinate(start, size)
 
     @property
     def ids(self) -> list[str]:
         return [loop.id.data for loop in self.loops]
+
+    @property
+    def axes(self) -> list[Coordinate]:
+        return [self.coordinates[axis] for axis in sorted(self.coordinates)]
 
 
 def _resolve(view: SSAValue) -> tuple[BlockArgument, list[tuple[int, Expr]], list[int | None]]:
@@ -231,21 +180,26 @@ class _Verifier:
                 yield [a for a in self.accesses if a.root is arg and isinstance(a.op, LoadOp)], stores
 
     def single_writer(self) -> None:
-        """R10: for every program id, all stores to an array have one coordinate in common that is different wherever
-        the id is."""
-        for id in [name for name, extent in self.ids if not at_most(extent, 1, self.ranges)]:
-            for _, stores in self.by_array():
-                ids = {name for name, _ in self.ids}.union(*(a.ids for a in stores))
-                first = stores[0].coordinates
-                same = [axis for axis in first if all(a.coordinates.get(axis) == first[axis] for a in stores)]
-                name = self.name(stores[0])
-                if not any(first[axis].tells_apart(id, ids) for axis in same):
-                    self.report(
-                        "E302",
-                        f"programs that differ in {id} are not proved to write different elements of {name}",
-                        stores[-1].op,
-                        f"index every store to {name} with {id}, in the same place and with the same extents",
-                    )
+        """R10: where stores of two programs to an array meet, all program ids are equal."""
+        ids = [name for name, extent in self.ids if not at_most(extent, 1, self.ranges)]
+        for _, stores in self.by_array():
+            name, known = self.name(stores[0]), self.determined(stores)
+            for id in [i for i in ids if i not in known]:
+                places = dict.fromkeys(f"[{', '.join(str(c.start) for c in a.axes)}]" for a in stores)
+                self.report(
+                    "E302",
+                    f"programs that differ in {id} are not proved to write different elements of {name}: the stores "
+                    f"begin at {' and '.join(places)}, which does not tell {id}",
+                    stores[-1].op,
+                    f"index every store to {name} with {id}, or with {id} // n and {id} % n, in tiles that do not "
+                    "overlap",
+                )
+
+    def determined(self, accesses: Sequence[_Access]) -> frozenset[str]:
+        """The program and loop ids that are equal where two of the accesses meet, whichever programs they are in."""
+        ids = {name for name, _ in self.ids}.union(*(a.ids for a in accesses))
+        ranges = {n: r for a in accesses for n, r in a.ranges.items()}
+        return determined([a.axes for a in accesses], ids, ranges)
 
     def load_after_store(self) -> None:
         """R12 and R21: an `InOut` is loaded and stored tile by tile, each tile loaded before it is stored."""
@@ -266,8 +220,7 @@ class _Verifier:
         """The store writes what this load, and no other step's, has read."""
         if load.position > store.position or load.loops != store.loops or load.coordinates != store.coordinates:
             return False
-        ids = {name for name, _ in self.ids} | set(load.ids)
-        return all(any(c.tells_apart(id, ids) for c in store.coordinates.values()) for id in load.ids)
+        return set(load.ids) <= self.determined([store])
 
     def coverage(self) -> None:
         """R11: a warning where the stores are not seen to cover an output."""
@@ -286,16 +239,20 @@ class _Verifier:
     def covers(self, access: _Access) -> bool:
         """Each axis is run over by an id of its own, every loop around runs, and the tile is valid to the clip."""
         ranges = access.ranges
-        free = {name for name, _ in self.ids} | set(access.ids)
+        counts: dict[Expr, Expr] = {}
         for axis, extent in enumerate(cast(ViewType, access.root.type).dims):
             start, size = access.coordinates[axis]
             count = cdiv(extent, size)
             if start == const(0) and at_most(count, 1, ranges):
                 continue
-            over = [n for n in free if start == size * sym(n) and ranges[n] == Range(const(0), count - 1)]
-            if not over:
+            scale = start // size
+            if scale * size != start or scale in counts:
                 return False
-            free.discard(over[0])
+            counts[scale] = count
+        free = {sym(name) for name in ({name for name, _ in self.ids} | set(access.ids))}
+        for id, count in covered(counts).items():
+            if id not in free or ranges[str(id)] != Range(const(0), count - 1):
+                return False
         for loop in access.loops:
             lower, upper = loop.bounds
             if not at_most(lower + 1, upper, ranges):

@@ -1,8 +1,10 @@
 """Bounds of expressions: what is provable about an `Expr` from the ranges of its symbols.
 
 `nonnegative(e, ranges)` eliminates one atom at a time, replacing it by the end of its range that makes `e`
-smallest, until a constant is left. It is sound (True is a proof, of values for which `e` is defined) and incomplete
-(False proves nothing); it gives up after a fixed amount of work.
+smallest, until a constant is left. A division becomes what it is equivalent to (n // d <= k exactly when
+n <= k*d + d - 1), which decides mixed radices (0 <= n < A*B gives n // B < A); d times an exact one becomes its
+dividend. It is sound (True is a proof, of values for which `e` is defined) and incomplete (False proves nothing); it
+gives up after a fixed amount of work.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from tilebuild.plan.expr import Atom, Call, Expr, ExprLike, Sym, const
 
 @dataclass(frozen=True)
 class Range:
-    """Inclusive ends; None where there is none. An end may name symbols declared outside this one."""
+    """Inclusive ends; None where there is none. An end may name symbols declared outside this one. Every value is a
+    multiple of `multiple` where that is given."""
 
     lo: Expr | None = None
     hi: Expr | None = None
+    multiple: Expr | None = None
 
 
 Ranges = Mapping[str, Range]
@@ -54,9 +58,12 @@ class _Proof:
         self.ranges, self.steps = ranges, _STEPS
         # inner symbols (whose ends name outer ones) are eliminated first: declaration order, reversed
         self.order = {name: -i for i, name in enumerate(ranges)}
+        self.divisible = {name: r.multiple for name, r in ranges.items() if r.multiple is not None}
 
     def holds(self, e: Expr, depth: int) -> bool:
         """`e >= 0`, by at most `depth` eliminations."""
+        if self.divisible:
+            e = self.exact(e)
         if e.is_const:
             return e.value >= 0
         self.steps -= len(e.terms)
@@ -70,6 +77,41 @@ class _Proof:
         if all(c >= 0 and all(self.atom(a, depth) for a in m) for m, c in e.terms):
             return True
         return any(self.holds(smaller, depth - 1) for smaller in self.bounds_below(e, atoms, depth))
+
+    def exact(self, e: Expr) -> Expr:
+        """`d * (n // d)` is n and `n % d` is 0 where n is a multiple of d."""
+        for monomial, c in e.terms:
+            for call in monomial:
+                if isinstance(call, Call) and call.op in ("//", "%") and self.is_multiple(*call.args):
+                    rest = list(monomial)
+                    rest.remove(call)
+                    other = e - Expr(((monomial, c),))
+                    if call.op == "%":
+                        return self.exact(other)
+                    n, d = call.args
+                    if d.is_const and c % d.value == 0:
+                        return self.exact(other + n * Expr(((tuple(rest), c // d.value),)))
+                    atom = d.terms[0][0] if len(d.terms) == 1 and d.terms[0][1] == 1 else ()
+                    if len(atom) == 1 and atom[0] in rest:
+                        rest.remove(atom[0])
+                        return self.exact(other + n * Expr(((tuple(rest), c),)))
+        return e
+
+    def is_multiple(self, n: Expr, d: Expr) -> bool:
+        """Every summand of n has the factor d, or a symbol that is known to be a multiple of d."""
+        atom = d.terms[0][0] if len(d.terms) == 1 and d.terms[0][1] == 1 else ()
+        return all(
+            (d.is_const and d.value and c % d.value == 0)
+            or (len(atom) == 1 and atom[0] in m)
+            or any(isinstance(a, Sym) and self.divides(d, self.divisible.get(a.name)) for a in m)
+            for m, c in n.terms
+        )
+
+    @staticmethod
+    def divides(d: Expr, multiple: Expr | None) -> bool:
+        if multiple is None or d == multiple:
+            return multiple is not None
+        return d.is_const and multiple.is_const and d.value != 0 and multiple.value % d.value == 0
 
     def bounds_below(self, e: Expr, atoms: set[Atom], depth: int) -> Iterator[Expr]:
         """Expressions with one atom less that are negative wherever `e` is."""

@@ -37,8 +37,8 @@ from tilebuild.ir.dialect import (
     YieldOp,
     _ViewOp,
 )
+from tilebuild.ir.facts import facts_to_ranges, simplify
 from tilebuild.ir.types import TileType, ViewType
-from tilebuild.ir.verifier import facts_to_ranges, simplify
 from tilebuild.plan.bounds import Range, nonnegative
 from tilebuild.plan.expr import Expr, const, emin
 

@@ -25,9 +25,9 @@ from tilebuild.ir.dialect import (
     StoreOp,
     _ViewOp,
 )
+from tilebuild.ir.facts import facts_to_ranges
 from tilebuild.ir.spans import parameter_span, span_of
 from tilebuild.ir.types import TileType, ViewType, parse_expr
-from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.plan.bounds import Range
 from tilebuild.plan.expr import Expr, const, emin, parse_predicates
 from tilebuild.plan.model import (

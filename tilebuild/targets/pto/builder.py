@@ -10,9 +10,9 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import ForOp, FuncOp, LoadOp, StoreOp, YieldOp, _ViewOp
+from tilebuild.ir.facts import facts_to_ranges, simplify
 from tilebuild.ir.spans import parameter_span, span_of
 from tilebuild.ir.types import TileType, ViewType
-from tilebuild.ir.verifier import facts_to_ranges, simplify
 from tilebuild.plan.bounds import Range
 from tilebuild.plan.expr import ONE, ZERO, Expr, const, emin, parse_predicates
 from tilebuild.plan.model import (

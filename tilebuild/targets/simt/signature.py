@@ -9,9 +9,9 @@ from xdsl.ir import BlockArgument, SSAValue
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import FuncOp, _ViewOp
+from tilebuild.ir.facts import facts_to_ranges
 from tilebuild.ir.spans import parameter_span
 from tilebuild.ir.types import ViewType
-from tilebuild.ir.verifier import facts_to_ranges
 from tilebuild.plan.bounds import Range
 from tilebuild.plan.expr import const, parse_predicates
 from tilebuild.plan.model import Buffer, Contract, Global, Parameter, Symbol
