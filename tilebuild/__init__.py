@@ -8,8 +8,8 @@ from __future__ import annotations
 
 # Where each name of the language lives, under tilebuild.lang.
 _HOMES = {
-    "types": ("f32", "f16", "bf16", "i8", "u8", "i32", "u32", "bool", "In", "Out", "InOut", "Const", "Tile", "dims",
-              "inf", "nan"),
+    "types": ("f32", "f16", "bf16", "i8", "u8", "i32", "u32", "bool", "In", "Out", "InOut", "Const", "Static", "Tile",
+              "dim", "dims", "inf", "nan"),
     "kernel": ("Kernel", "V", "fn", "kernel"),
     "control": ("cdiv", "pipeline", "range", "unroll"),
     "operations": ("abs", "ceil", "dot", "exp", "exp2", "floor", "full", "iota", "log", "log2", "max", "maximum", "min",

@@ -49,8 +49,13 @@ class BuildEntry(TypedDict):
     verdict: VerdictEntry
 
 
-class VariantEntry(TypedDict):
-    """`when` is a conjunction over the dimensions, empty for always; variants are tried in order."""
+class _Chosen(TypedDict, total=False):
+    statics: dict[str, int]
+
+
+class VariantEntry(_Chosen):
+    """`when` is a conjunction over the dimensions, empty for always; variants are tried in order. `statics`: the value
+    of each `tb.Static` parameter; absent where there is none."""
 
     consts: dict[str, int]
     when: str
@@ -58,8 +63,13 @@ class VariantEntry(TypedDict):
     builds: list[BuildEntry]
 
 
-class KernelEntry(TypedDict):
-    """`otherwise` names a kernel of the same module, taken where no variant's guard holds, or is empty."""
+class _Statics(TypedDict, total=False):
+    statics: dict[str, list[int]]
+
+
+class KernelEntry(_Statics):
+    """`otherwise` names a kernel of the same module, taken where no variant's guard holds, or is empty. `statics`: the
+    values that each `tb.Static` parameter was built for, the first of which is taken where a call names none."""
 
     module: str
     name: str

@@ -293,7 +293,7 @@ CASES = [
         "order of the grid",
         "Y[i, j] = X[i, j]\n«tb.program(M, order='zigzag')»",
         "E116",
-        "tb.program takes extents and order= (one of row)",
+        'tb.program takes extents and order=, "row" or, for two extents, "grouped:8"',
         "i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))",
     ),
     Case(
@@ -569,7 +569,7 @@ CASES = [
         "product of integers",
         "Y[i, j] = «tb.dot(n.tiles(8, 8)[0, 0], n.tiles(8, 8)[0, 0])».to(tb.f32)",
         "E204",
-        "dot of (i32, i32) into f32 is not defined (a, b, acc: f32, f32, f32)",
+        "dot of (i32, i32) into f32 is not defined (a, b, acc: bf16, bf16, f32; f16, f16, f32; f32, f32, f32)",
         "`.to(tb.f32)` first",
     ),
     Case(
@@ -889,15 +889,17 @@ CASES = [
         "other program's column",
         "«Y[i, 0]» = X[i, j]",
         "E302",
-        "programs that differ in j are not proved to write different elements of y",
-        "index every store to y with j, in the same place and with the same extents",
+        "programs that differ in j are not proved to write different elements of y: the stores begin at [4*i, 0], "
+        "which does not tell j",
+        "index every store to y with j, or with j // n and j % n, in tiles that do not overlap",
     ),
     Case(
         "two stores that meet in another program",
         "Y[i, j] = X[i, j]\nfor a in tb.range(1):\n    «y.tiles(BM, 4)[i, j]» = x.tiles(BM, 4)[i, j]",
         "E302",
-        "programs that differ in j are not proved to write different elements of y",
-        "index every store to y with j, in the same place and with the same extents",
+        "programs that differ in j are not proved to write different elements of y: the stores begin "
+        "at [4*i, 8*j] and [4*i, 4*j], which does not tell j",
+        "index every store to y with j, or with j // n and j % n, in tiles that do not overlap",
     ),
     Case(
         "load of what an earlier step stored",

@@ -31,6 +31,7 @@ def edited(old: str, new: str) -> str:
     return GOOD.replace(old, new)
 
 
+DIM = edited('tb.dims("M N K")\n', 'tb.dims("M N K")\nD = «tb.dim({})»\n')
 NO_PLACE = "move it to the left margin of the file"
 INSIDE = "the kernel k is not at module level: it stands in a function, class or branch"
 INDENTED = "    @tb.kernel\n    «def k»(y: tb.Out[tb.f32, M]):\n        pass\n"
@@ -50,6 +51,14 @@ CASES = [
          "tb.dims('M N if'): if is not an identifier", 'M, N = tb.dims("M N")'),
     Case("a reserved dimension", edited('tb.dims("M N K")', '«tb.dims("M N x__s0")»'), "E102",
          "tb.dims('M N x__s0'): x__s0: names with a double underscore are reserved", 'M, N = tb.dims("M N")'),
+    Case("static sizes that are none", DIM.format('"D", static=(8, 0)'),
+         "E102", "tb.dim: static= is a tuple of different positive integers", 'D = tb.dim("D", static=(64, 128))'),
+    Case("a dimension without a name", DIM.format("static=(8,)"),
+         "E102", "tb.dim: it takes one string literal", 'D = tb.dim("D", static=(64, 128))'),
+    Case("no static sizes", DIM.format('"D", static=()'),
+         "E102", "tb.dim: static= has no value", 'D = tb.dim("D", static=(64, 128))'),
+    Case("too many builds", edited("def k", "«def k»").replace("= 4", f"= 4, a: tb.Static = {(*range(65),)}"), "E107",
+         "k has 65 builds, of 1 variant(s) and 65 choices of static values: more than 64", "build for fewer values"),
     Case("unknown dimension", edited("tb.Out[tb.f32, M, N]", "tb.Out[tb.f32, M, «NN»]"), "E102",
          'NN is no dimension (not declared) (did you mean "N"?)', 'NN = tb.dims("NN") at module level'),
     Case("an extent that is none", edited("tb.In[tb.f32, M, N]", "tb.In[tb.f32, M, «1.5»]"), "E102",
@@ -107,7 +116,13 @@ CASES = [
     Case("constant among the arrays", edited("x: tb.In[tb.f32, M, N]", "«x: tb.Const»"), "E105",
          "tb.Const x stands among the arrays", "put it after a bare `*`"),
     Case("keyword-only array", edited("BM: tb.Const", "«BM: tb.f32»"), "E105", "keyword-only BM is not a tb.Const",
-         "BM: tb.Const = 4"),
+         "BM: tb.Const = 4, or tb.Static = (True, False)"),
+    Case("static without values", edited("BM: tb.Const = 4", "«BM: tb.Static»"), "E105",
+         "tb.Static BM needs the values to build, different booleans or integers", "BM: tb.Static = (True, False)"),
+    Case("static of a float", edited("BM: tb.Const = 4", "BM: tb.Static = «(1, 2.0)»"), "E105",
+         "tb.Static BM needs the values to build, different booleans or integers", "BM: tb.Static = (True, False)"),
+    Case("static twice the same", edited("BM: tb.Const = 4", "BM: tb.Static = «(1, True)»"), "E105",
+         "tb.Static BM needs the values to build, different booleans or integers", "BM: tb.Static = (True, False)"),
     Case("default that is no integer", edited("tb.Const = 4", "tb.Const = «4.0»"), "E105",
          "the default of BM is not an integer literal of 64 bits"),
     Case("otherwise that is not there", edited("@tb.kernel\ndef k", "@tb.kernel(otherwise='kk')\n«def k»"), "E106",
@@ -119,7 +134,7 @@ CASES = [
          + HEAD.replace("def k(x: tb.In[tb.f32, M, N]", "def l(x: tb.In[tb.f32, N, M]")
          + BODY.format("3.0").replace("x.t", "x.T.t"),
          "E106", "k and its otherwise='l' do not have the same parameters",
-         "give both the same arrays and scalars, in the same order"),
+         "give both the same arrays, scalars and tb.Static values, in the same order"),
     Case("only guarded variants", edited("@tb.kernel", "@tb.kernel(variants=[«tb.V(when='N<=8')»])"), "E107",
          "the last variant of k is guarded by 'N <= 8': some shapes have no kernel",
          'leave the last one without `when`, or name a kernel: otherwise="..."'),

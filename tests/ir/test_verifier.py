@@ -9,7 +9,7 @@ from tilebuild.ir.dialect import LoadOp, StoreOp
 from tilebuild.ir.facts import facts_to_ranges, simplify
 from tilebuild.ir.verifier import verify
 from tilebuild.plan.bounds import Range
-from tilebuild.plan.expr import const, parse
+from tilebuild.plan.expr import const, parse, sym
 
 HEAD = """"tile.func"() <{{sym_name = "k", variant = "k", params = ["x", "y", "z", "q"], dims = ["M", "N", "K"],
     consts = {{}}, requires = [{requires}], file = "k.py"}}> ({{
@@ -174,18 +174,39 @@ def test_an_inout_is_loaded_before_it_is_stored() -> None:
         ("N - 4 <= 8", "1", "12"),
         ("N <= M", "1", None),
         ("2*N <= 8", "1", None),
-        ("N % 8 == 0", "1", None),
         ("N != 3", "1", None),
         ("0 <= N", "1", None),
         ("4 <= N <= 8", "4", "8"),
         ("N <= 8 and N <= 6", "1", "min(6, 8)"),
         ("K <= 8", "1", None),
+        ("N % M == 0", "1", None),
     ],
 )
 def test_facts(fact: str, lo: str, hi: str | None) -> None:
     ranges = {"N": Range(const(1))}
     facts_to_ranges([fact], ranges)
     assert ranges == {"N": Range(parse(lo), None if hi is None else parse(hi))}
+
+
+@pytest.mark.parametrize(
+    ("fact", "expected"),
+    [
+        ("N % 8 == 0", {"N": Range(const(8), None, const(8))}),
+        ("H % G == 0", {"H": Range(sym("G"), None, sym("G"))}),
+        ("T >= S", {"T": Range(sym("S"))}),
+        ("S + 2 < T", {"T": Range(sym("S") + 3)}),
+        ("2*S <= T", {"T": Range(2 * sym("S"))}),
+        ("S <= 2*T", {"S": Range(const(1), 2 * sym("T"))}),
+        ("(N + 1) % 8 == 0", {}),
+        ("N % 8 == 1", {}),
+        ("H % H == 0", {}),
+    ],
+)
+def test_facts_of_several_dimensions(fact: str, expected: dict[str, Range]) -> None:
+    before = {name: Range(const(1)) for name in ("H", "G", "N", "S", "T")}
+    ranges = dict(before)
+    facts_to_ranges([fact], ranges)
+    assert ranges == before | expected
 
 
 def test_simplify() -> None:

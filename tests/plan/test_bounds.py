@@ -76,6 +76,74 @@ def test_the_largest_value_is_never_exceeded(tree: Tree) -> None:
             continue
 
 
+@settings(max_examples=400, deadline=None)
+@given(trees(names=("H", "G", "i", "k"), small=4), st.integers(1, 4), st.booleans(), st.tuples(ENDS, ENDS))
+def test_it_is_sound_with_divisors(tree: Tree, by: int, symbolic: bool, k: tuple[Tree, Tree]) -> None:
+    """H is a multiple of G, or of a constant; i is below H."""
+    divisor: Tree = "G" if symbolic else by
+    try:
+        e = build_tree(tree)
+        ends = [build_tree(end) for end in k]
+    except ExprError:
+        assume(False)
+        raise
+    assume(all(end.symbols <= {"M"} for end in ends))
+    multiple = sym("G") if symbolic else const(by)
+    ranges = {
+        "M": Range(const(1)), "G": Range(const(1)), "H": Range(multiple, None, multiple),
+        "i": Range(const(0), sym("H") - 1), "k": Range(*ends),
+    }  # fmt: skip
+    if not nonnegative(e, ranges):
+        return
+    for values in assignments({"M": (1, None), "G": (1, None), "H": (divisor, None), "i": (0, ("-", "H", 1)), "k": k}):
+        if values["H"] % (values["G"] if symbolic else by):
+            continue
+        try:
+            assert evaluate(tree, values) >= 0, values
+        except ZeroDivisionError:
+            continue
+
+
+MULTIPLE = {"G": Range(const(1)), "H": Range(sym("G"), None, sym("G")), "N": Range(const(8), None, const(8))}
+
+
+@pytest.mark.parametrize(
+    ("text", "proved"),
+    [
+        ("G*(H // G) - H", True),
+        ("H - G*(H // G)", True),
+        ("H // G - 1", True),
+        ("-(H % G)", True),
+        ("G - 1 - (h // (H // G))", True),
+        ("G - 2 - (h // (H // G))", False),
+        ("B - 1 - p // H", True),
+        ("G - 1 - ((p % H) // (H // G))", True),
+        ("2*(N // 2) - N", True),
+        ("8*(N // 8) - N", True),
+        ("16*(N // 16) - N", False),
+        ("-(N % 4)", True),
+        ("-(N % 16)", False),
+        ("-((N*H) % G)", True),
+    ],
+)
+def test_divisors(text: str, proved: bool) -> None:
+    ranges = {
+        **MULTIPLE,
+        "B": Range(const(1)),
+        "h": Range(const(0), sym("H") - 1),
+        "p": Range(const(0), parse("B*H - 1")),
+    }
+    assert nonnegative(parse(text), ranges) == proved
+
+
+def test_the_largest_value_of_a_triangular_loop() -> None:
+    """The end of a loop over the part of a row that a tile of rows sees."""
+    ranges = {n: Range(const(1)) for n in ("S", "T")}
+    ranges["i"] = Range(const(0), parse("(S + 3) // 4 - 1"))
+    ranges["j"] = Range(const(0), parse("(min(T, 4*i + 4 + T - S) + 7) // 8 - 1"))
+    assert largest(parse("8*j"), ["S", "T"], ranges) == parse("8*((T + 7) // 8) - 8")
+
+
 def known(**ends: str) -> Ranges:
     """Ranges in order: `i="0 .. M - 1"`; dimensions M, N, K, T, S, B, H are at least 1."""
     found = {n: Range(const(1)) for n in ("M", "N", "K", "T", "S", "B", "H")}

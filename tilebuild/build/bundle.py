@@ -11,8 +11,17 @@ from pathlib import Path
 
 import tilebuild
 from tilebuild.build.records import Record, VariantRecord
-from tilebuild.frontend.discover import KernelDef
-from tilebuild.manifest import FILE_NAME, SCHEMA, BuildEntry, KernelEntry, LibraryEntry, Manifest, VerdictEntry
+from tilebuild.frontend.discover import KernelDef, VariantDef
+from tilebuild.manifest import (
+    FILE_NAME,
+    SCHEMA,
+    BuildEntry,
+    KernelEntry,
+    LibraryEntry,
+    Manifest,
+    VariantEntry,
+    VerdictEntry,
+)
 from tilebuild.plan import serialize
 from tilebuild.plan.expr import parse_predicates
 from tilebuild.targets.api import Artifact, Job, Target
@@ -126,7 +135,7 @@ def _kernel_entry(
         for f in v.plan.contract.facts
         if str(f) not in guards[v.index]
     }
-    return {
+    entry: KernelEntry = {
         "module": kernel.module,
         "name": kernel.name,
         "file": kernel.file,
@@ -139,8 +148,15 @@ def _kernel_entry(
         ],
         "requires": sorted(facts),
         "otherwise": kernel.otherwise,
-        "variants": [
-            {"consts": dict(v.consts), "when": v.when, "target": v.target, "builds": builds.get((number, i), [])}
-            for i, v in enumerate(kernel.variants)
-        ],
+        "variants": [_variant_entry(v, builds.get((number, i), [])) for i, v in enumerate(kernel.variants)],
     }
+    if kernel.statics:
+        entry["statics"] = {name: list(values) for name, values in kernel.statics}
+    return entry
+
+
+def _variant_entry(v: VariantDef, builds: list[BuildEntry]) -> VariantEntry:
+    entry: VariantEntry = {"consts": dict(v.consts), "when": v.when, "target": v.target, "builds": builds}
+    if v.statics:
+        entry["statics"] = dict(v.statics)
+    return entry

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from xdsl.ir import SSAValue
@@ -43,7 +44,7 @@ from tilebuild.optable import OPS
 from tilebuild.plan.bounds import Range, nonnegative
 from tilebuild.plan.expr import Expr, build_bounded, const, sym
 
-_ORDERS = ("row",)
+_ORDER = re.compile(r"row|grouped:([1-9][0-9]{0,8})")
 _PROGRAM = "i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))"
 _MOST_UNROLLED = 4096
 
@@ -115,10 +116,10 @@ class CallLowering(ExpressionLowering):
 
     def program(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         order = keywords.pop("order", "row")
-        if keywords or order not in _ORDERS:
-            raise self.fail(
-                "E116", f"tb.program takes extents and order= (one of {', '.join(_ORDERS)})", node, _PROGRAM
-            )
+        grouped = _ORDER.fullmatch(order) if isinstance(order, str) else None
+        if keywords or grouped is None or (grouped[1] and len(args) != 2):
+            message = 'tb.program takes extents and order=, "row" or, for two extents, "grouped:8"'
+            raise self.fail("E116", message, node, _PROGRAM)
         extents = [Expr.of(a) for a in args if is_integer(a)]
         if not args or len(extents) < len(args):
             raise self.fail("E116", "tb.program takes one integer extent an axis", node, _PROGRAM)

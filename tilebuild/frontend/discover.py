@@ -9,7 +9,6 @@ from pathlib import Path
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError, did_you_mean
 from tilebuild.frontend.scope import Function, Scope, Sources, function_kind
 from tilebuild.frontend.signature import KernelDef, ParameterDef, SignatureReader, VariantDef
-from tilebuild.plan.expr import Expr
 
 __all__ = ["KernelDef", "ParameterDef", "VariantDef", "discover", "find_modules"]
 
@@ -151,7 +150,7 @@ def _check_otherwise(kernels: Sequence[KernelDef], names: Set[tuple[str, str]]) 
             yield Diagnostic("E106", f"{message}{did_you_mean(kernel.otherwise, known)}", kernel.span)
         elif other is not None and _signature(other) != _signature(kernel):
             message = f"{kernel.name} and its otherwise={kernel.otherwise!r} do not have the same parameters"
-            fix = "give both the same arrays and scalars, in the same order"
+            fix = "give both the same arrays, scalars and tb.Static values, in the same order"
             yield Diagnostic("E106", message, kernel.span, ((other.span, "the other signature"),), fix)
         seen = [kernel]
         while other is not None and other not in seen:
@@ -162,5 +161,5 @@ def _check_otherwise(kernels: Sequence[KernelDef], names: Set[tuple[str, str]]) 
             yield Diagnostic("E106", f"otherwise= leads in a circle: {circle}", kernel.span)
 
 
-def _signature(kernel: KernelDef) -> list[tuple[str, str, str, tuple[Expr, ...]]]:
-    return [(p.name, p.mode, p.dtype, p.dims) for p in kernel.parameters]
+def _signature(kernel: KernelDef) -> tuple[object, ...]:
+    return *((p.name, p.mode, p.dtype, p.dims) for p in kernel.parameters), kernel.statics

@@ -21,7 +21,7 @@ from tilebuild.frontend.signature import KernelDef, VariantDef
 from tilebuild.frontend.values import Iteration, TileSpace, Value, show
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import CastOp, ForOp, FuncOp, NarrowOp, ProgramOp, StoreOp, YieldOp
-from tilebuild.ir.facts import facts_to_ranges
+from tilebuild.ir.facts import facts_to_ranges, fixed
 from tilebuild.ir.infer import describe
 from tilebuild.ir.spans import set_parameter_spans
 from tilebuild.ir.types import DTYPES, TileType, ViewType
@@ -42,17 +42,21 @@ def lower_kernel(kernel: KernelDef, variant: VariantDef, name: str, library: Sou
 
 
 def _lower(kernel: KernelDef, variant: VariantDef, name: str, library: Sources) -> FuncOp:
+    ranges: dict[str, Range] = {d: Range(const(1)) for d in kernel.dims}
+    ranges |= {f"{p.name}__s{a}": Range(const(0)) for p in kernel.parameters for a in range(len(p.dims) - 1)}
+    requires = [str(p) for p in parse_predicates(variant.when)] if variant.when else []
+    facts_to_ranges(requires, ranges)
+    known = fixed(ranges)
     types = [
-        ViewType.of(p.dtype, p.mode, p.dims, _strides(p.name, len(p.dims))) if p.dims else DTYPES[p.dtype]
+        ViewType.of(p.dtype, p.mode, [d.substitute(known) for d in p.dims], _strides(p.name, len(p.dims)))
+        if p.dims
+        else DTYPES[p.dtype]
         for p in kernel.parameters
     ]
     block = Block(arg_types=types)
     env: dict[str, Value] = {p.name: a for p, a in zip(kernel.parameters, block.args)}
     env.update(variant.consts)
-    ranges: dict[str, Range] = {d: Range(const(1)) for d in kernel.dims}
-    ranges |= {f"{p.name}__s{a}": Range(const(0)) for p in kernel.parameters for a in range(len(p.dims) - 1)}
-    requires = [str(p) for p in parse_predicates(variant.when)] if variant.when else []
-    facts_to_ranges(requires, ranges)
+    env.update(variant.statics)
     body = _Body(Builder(block, kernel.file, kernel.dims, ranges, requires), env, kernel.scope, library)
     body.body(kernel.node.body, ())
     if not any(isinstance(op, ProgramOp) for op in block.ops):
@@ -60,7 +64,7 @@ def _lower(kernel: KernelDef, variant: VariantDef, name: str, library: Sources) 
         raise body.fail("E111", f"{kernel.name} has no `tb.program(...)`", kernel.node, fix)
     func = FuncOp(
         name, kernel.name, block, params=[p.name for p in kernel.parameters], dims=kernel.dims,
-        consts=dict(variant.consts), requires=requires, file=kernel.file,
+        consts={**dict(variant.consts), **dict(variant.statics)}, requires=requires, file=kernel.file,
     )  # fmt: skip
     set_parameter_spans(func, [p.span for p in kernel.parameters])
     try:

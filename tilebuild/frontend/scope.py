@@ -28,7 +28,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Dimension:
+    """`static`: the values that it is built for; empty for any."""
+
     name: str
+    static: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,10 @@ class Sources:
         if isinstance(value, ast.Call) and resolve_member(scope, value.func) == "dims" and len(names) == len(targets):
             scope.names.update(self._dimensions(scope, names, value))
             return
+        maker = resolve_member(scope, value.func) if isinstance(value, ast.Call) else None
+        if isinstance(value, ast.Call) and maker == "dim" and len(names) == len(targets) == 1:
+            scope.names[names[0]] = self._dimension(scope, value)
+            return
         values = value.elts if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple) else [value]
         if len(names) == len(targets) == len(values):
             scope.names.update(dict(zip(names, [_value(scope, v) for v in values])))
@@ -213,6 +220,20 @@ class Sources:
         if len(declared) != len(targets):
             raise error(f"{what} names {len(declared)} dimension(s) for {len(targets)} name(s)")
         return {name: Dimension(dim) for name, dim in zip(targets, declared)}
+
+    def _dimension(self, scope: Scope, call: ast.Call) -> Dimension:
+        """`tb.dim("D", static=(64, 128))`."""
+        name = call.args[0].value if len(call.args) == 1 and isinstance(call.args[0], ast.Constant) else None
+        given = [k.value for k in call.keywords if k.arg == "static"]
+        values = [_literal(e) for v in given if isinstance(v, (ast.Tuple, ast.List)) for e in v.elts]
+        sizes = tuple(v for v in values if type(v) is int and v >= 1)
+        problem = name_problem(name) if isinstance(name, str) else "it takes one string literal"
+        if not problem and (len(given) != len(call.keywords) or len(set(sizes)) < len(values)):
+            problem = "static= is a tuple of different positive integers"
+        if problem or (given and not sizes):
+            fix = 'D = tb.dim("D", static=(64, 128))'
+            raise self._error("E102", f"tb.dim: {problem or 'static= has no value'}", scope, call, fix)
+        return Dimension(str(name), sizes)
 
     def _error(self, code: str, message: str, scope: Scope, node: ast.AST, fix: str) -> TilebuildError:
         return TilebuildError(Diagnostic(code, message, scope.span(node), fix=fix), self.root)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError, did_you_mean
 from tilebuild.frontend.scope import Constant, Dimension, Foreign, Scope, name_problem, resolve_member, source_text
@@ -26,12 +27,14 @@ class ParameterDef:
 
 @dataclass(frozen=True)
 class VariantDef:
-    """One set of tuning constants; `when` is a guard's text or empty, `target` a target's or empty for all."""
+    """One set of tuning constants and static values; `when` is a guard's text (static dimensions included) or empty,
+    `target` a target's or empty for all."""
 
     consts: tuple[tuple[str, int], ...]
     when: str
     target: str
     span: Span
+    statics: tuple[tuple[str, int], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,7 @@ class KernelDef:
     digest: str  # sha256 of the text of every file the kernel's meaning depends on
     node: ast.FunctionDef
     scope: Scope
+    statics: tuple[tuple[str, tuple[int, ...]], ...] = ()  # `tb.Static` parameters: what each is built for
 
 
 class SignatureReader:
@@ -85,11 +89,14 @@ class SignatureReader:
             fix = "declare one parameter as tb.Out[...] or tb.InOut[...]"
             raise self.fail("E104", f"{node.name} has no output", node, fix)
         self.require_values(parameters, dims)
-        consts = {a.arg: self.constant(a, d) for a, d in zip(arguments.kwonlyargs, arguments.kw_defaults)}
+        keywords = list(zip(arguments.kwonlyargs, arguments.kw_defaults))
+        statics = {a.arg: self.static(a, d) for a, d in keywords if self.is_static(a)}
+        consts = {a.arg: self.constant(a, d) for a, d in keywords if not self.is_static(a)}
         variants, otherwise = self.variants(consts, list(dims))
+        variants = self.expanded(variants, statics, list(dims))
         return KernelDef(
             self.scope.module, node.name, self.scope.file, self.scope.span(node), parameters, tuple(dims), variants,
-            otherwise, self.digest(), node, self.scope,
+            otherwise, self.digest(), node, self.scope, tuple(statics.items()),
         )  # fmt: skip
 
     def require_values(self, parameters: Sequence[ParameterDef], dims: Mapping[str, None]) -> None:
@@ -185,10 +192,51 @@ class SignatureReader:
         fix = "a dimension, a positive integer, or + - * // % of them"
         raise self.fail("E102", f"{source_text(node)} is not an extent", node, fix)
 
+    def is_static(self, arg: ast.arg) -> bool:
+        return arg.annotation is not None and resolve_member(self.scope, arg.annotation) == "Static"
+
+    def static(self, arg: ast.arg, default: ast.expr | None) -> tuple[int, ...]:
+        """The values that a `tb.Static` parameter is built for."""
+        self.require_name(arg)
+        entries = default.elts if isinstance(default, (ast.Tuple, ast.List)) else []
+        values = [e.value for e in entries if isinstance(e, ast.Constant) and type(e.value) in (int, bool)]
+        if not values or len(values) < len(entries) or len(set(values)) < len(values):
+            fix = f"{arg.arg}: tb.Static = (True, False)"
+            message = f"tb.Static {arg.arg} needs the values to build, different booleans or integers"
+            raise self.fail("E105", message, default or arg, fix)
+        return tuple(v for v in values if isinstance(v, int))
+
+    def expanded(
+        self, variants: Sequence[VariantDef], statics: Mapping[str, tuple[int, ...]], dims: Sequence[str]
+    ) -> tuple[VariantDef, ...]:
+        """Each variant once for every choice of the static values and dimensions, the choices in the outer order."""
+        sizes = {d: s for d, s in self.static_dims().items() if d in dims}
+        choices = list(itertools.product(*statics.values(), *sizes.values()))
+        if len(choices) * len(variants) > _MOST_BUILDS:
+            message = f"{self.node.name} has {len(choices) * len(variants)} builds, of {len(variants)} variant(s) and "
+            message += f"{len(choices)} choices of static values: more than {_MOST_BUILDS}"
+            raise self.fail("E107", message, self.node, "build for fewer values")
+        found = []
+        for choice in choices:
+            chosen = tuple(zip(statics, choice))
+            facts = [f"{d} == {n}" for d, n in zip(sizes, choice[len(statics) :])]
+            for v in variants:
+                when = " and ".join([*facts, *([v.when] if v.when else [])])
+                found.append(replace(v, when=when, statics=chosen))
+        return tuple(found)
+
+    def static_dims(self) -> dict[str, tuple[int, ...]]:
+        return {b.name: b.static for b in self.scope.names.values() if isinstance(b, Dimension) and b.static}
+
     def constant(self, arg: ast.arg, default: ast.expr | None) -> int | None:
         self.require_name(arg)
         if arg.annotation is None or resolve_member(self.scope, arg.annotation) != "Const":
-            raise self.fail("E105", f"keyword-only {arg.arg} is not a tb.Const", arg, f"{arg.arg}: tb.Const = 4")
+            raise self.fail(
+                "E105",
+                f"keyword-only {arg.arg} is not a tb.Const",
+                arg,
+                f"{arg.arg}: tb.Const = 4, or tb.Static = (True, False)",
+            )
         value = _small_integer(default)
         if default is not None and value is None:
             raise self.fail("E105", f"the default of {arg.arg} is not an integer literal of 64 bits", default)
@@ -219,7 +267,7 @@ class SignatureReader:
         return tuple(read), otherwise
 
     def plain_variant(self, consts: dict[str, int | None]) -> VariantDef:
-        missing = [a for a in self.node.args.kwonlyargs if consts[a.arg] is None]
+        missing = [a for a in self.node.args.kwonlyargs if a.arg in consts and consts[a.arg] is None]
         if missing:
             name = missing[0].arg
             fix = f"{name}: tb.Const = 4, or variants=[tb.V({name}=4)]"
@@ -263,6 +311,7 @@ class SignatureReader:
         return " and ".join(map(str, predicates))
 
 
+_MOST_BUILDS = 64  # of one kernel for one target: each is compiled
 _EXTENT_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%"}
 
 

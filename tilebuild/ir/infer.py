@@ -19,7 +19,7 @@ INTEGERS = {  # the ends of each range
     "bool": (0, 1), "i8": (-(1 << 7), (1 << 7) - 1), "u8": (0, (1 << 8) - 1),
     "i32": (-(1 << 31), (1 << 31) - 1), "u32": (0, (1 << 32) - 1),
 }  # fmt: skip
-DOT_DTYPES = {("f32", "f32", "f32")}  # (a, b, acc)
+DOT_DTYPES = {("f32", "f32", "f32"), ("bf16", "bf16", "f32"), ("f16", "f16", "f32")}  # (a, b, acc)
 
 
 class RuleError(Exception):

@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from typing import Annotated as In
     from typing import Annotated as InOut
     from typing import Annotated as Out
+    from typing import Any
 
     Const = int
+    Static = Any
 
 __all__ = [
     "Array",
@@ -24,9 +26,11 @@ __all__ = [
     "In",
     "InOut",
     "Out",
+    "Static",
     "Tile",
     "bf16",
     "bool",
+    "dim",
     "dims",
     "f16",
     "f32",
@@ -71,12 +75,14 @@ class Tile:
 
 
 class Dim:
-    """A named dimension, or integer arithmetic on dimensions; `str()` is the Python expression over their names."""
+    """A named dimension, or integer arithmetic on dimensions; `str()` is the Python expression over their names.
+    `static` are the values that kernels are built for; empty for any."""
 
-    __slots__ = ("text",)
+    __slots__ = ("static", "text")
 
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, static: tuple[int, ...] = ()) -> None:
         self.text = text
+        self.static = static
 
     def __str__(self) -> str:
         return self.text
@@ -130,6 +136,13 @@ def dims(names: str) -> Dim | tuple[Dim, ...]:
     return made[0] if len(made) == 1 else made
 
 
+def dim(name: str, *, static: tuple[int, ...] = ()) -> Dim:
+    """`D = tb.dim("D", static=(64, 128))`: one dimension; kernels are built once for each of its static values."""
+    if not name.isidentifier() or not all(type(n) is int and n >= 1 for n in static):
+        raise ValueError(f'tb.dim({name!r}, static={static!r}): give a name and positive integers: tb.dim("D", ...)')
+    return Dim(name, tuple(static))
+
+
 class Array:
     """An array parameter: its mode ("in", "out" or "inout"), dtype and dimensions, outermost first."""
 
@@ -173,3 +186,6 @@ if not TYPE_CHECKING:
 
     class Const:
         """A compile-time integer that tunes a kernel and never changes its result beyond rounding."""
+
+    class Static:
+        """A compile-time value that a kernel's meaning depends on: built for each of those in its default."""

@@ -13,7 +13,7 @@ from math import factorial
 
 from tilebuild.plan import bounds
 from tilebuild.plan.bounds import Range
-from tilebuild.plan.expr import Expr, Predicate, Sym, emax, emin
+from tilebuild.plan.expr import ZERO, Call, Expr, Predicate, Sym, emax, emin, sym
 
 # The prover tries every order of elimination before it gives up, so what it may cost on expressions that no real
 # plan has is limited: beyond these, a proof is not tried, and its answer is "not proved".
@@ -102,9 +102,23 @@ class Scope:
         return self._inner[when]
 
     def assume(self, predicate: Predicate) -> None:
-        """Narrow the range of the symbol that the predicate bounds; one that bounds none is left unused."""
+        """Narrow the range of the symbol that the predicate bounds, or note what divides it; a predicate that does
+        neither is left unused."""
+        divided = _divided(predicate)
+        if divided is not None:
+            self._assume_multiple(*divided)
+            return
         for e in _nonnegative_forms(predicate):
             self._assume_nonnegative(e)
+
+    def _assume_multiple(self, name: str, divisor: Expr) -> None:
+        """The symbol is a multiple of the divisor; where both are positive, it is no smaller."""
+        known = self.known(name)
+        if known is None or name in divisor.symbols or any(self.known(s) is None for s in divisor.symbols):
+            return
+        lo, hi = known.range.lo, known.range.hi
+        positive = lo is not None and constant(lo) == 1 and self.nonnegative(divisor - 1)
+        self._own[name] = Known(known.rank, Range(divisor if positive else lo, hi, divisor))
 
     def _assume_nonnegative(self, e: Expr) -> None:
         ranked = [(known.rank, name) for name in e.symbols if (known := self.known(name)) is not None]
@@ -120,10 +134,10 @@ class Scope:
         old = known.range if known else Range()
         if factor > 0:  # factor * s + rest >= 0, so s >= ceil(-rest / factor)
             end = -(rest // factor)
-            new = Range(end if old.lo is None else emax(old.lo, end), old.hi)
+            new = Range(end if old.lo is None else emax(old.lo, end), old.hi, old.multiple)
         else:
             end = rest // -factor
-            new = Range(old.lo, end if old.hi is None else emin(old.hi, end))
+            new = Range(old.lo, end if old.hi is None else emin(old.hi, end), old.multiple)
         self._own[name] = Known(rank, new)
 
     def nonnegative(self, e: Expr) -> bool:
@@ -182,9 +196,21 @@ class Scope:
             found[name] = known
             if len(found) > _MAX_SYMBOLS:
                 return None
-            for end in (known.range.lo, known.range.hi):
+            for end in (known.range.lo, known.range.hi, known.range.multiple):
                 pending += end.symbols if end is not None else ()
         return {name: known.range for name, known in sorted(found.items(), key=lambda item: item[1].rank)}
+
+
+def _divided(p: Predicate) -> tuple[str, Expr] | None:
+    """The symbol and the divisor of `symbol % divisor == 0`."""
+    if p.op != "==" or p.right != ZERO or len(p.left.terms) != 1:
+        return None
+    monomial, factor = p.left.terms[0]
+    call = monomial[0] if len(monomial) == 1 and factor == 1 else None
+    if not isinstance(call, Call) or call.op != "%":
+        return None
+    names = [a.name for a in call.args[0].terms[0][0] if isinstance(a, Sym)] if len(call.args[0].terms) == 1 else []
+    return (names[0], call.args[1]) if len(names) == 1 and call.args[0] == sym(names[0]) else None
 
 
 def _nonnegative_forms(p: Predicate) -> tuple[Expr, ...]:

@@ -48,7 +48,24 @@ def largest(e: Expr, kept: Collection[str], ranges: Ranges) -> Expr | None:
     for name in reversed(list(ranges)):  # an end may name symbols declared before
         if name in found.symbols and name not in kept:
             found = next(proof.without_symbol(found, Sym(name), _DEPTH), found)
-    return -found if found.symbols <= set(kept) else None
+    found = _at_most(-found, frozenset(kept), 1)
+    return found if found.symbols <= set(kept) else None
+
+
+def _at_most(e: Expr, kept: frozenset[str], sign: int) -> Expr:
+    """An expression that `e` never exceeds (with sign 1; -1: that it is never below), with a `min` that has other
+    symbols than `kept` replaced by one of its operands that has none, also inside of quotients by constants."""
+    total = const(0)
+    for monomial, c in e.terms:
+        atom, up = monomial[0] if monomial else None, sign if c > 0 else -sign
+        found = Expr(((monomial, 1),))
+        if len(monomial) == 1 and isinstance(atom, Call) and not found.symbols <= kept:
+            if atom.op == "//" and atom.args[1].is_const and atom.args[1].value > 0:
+                found = _at_most(atom.args[0], kept, up) // atom.args[1]
+            elif atom.op == ("min" if up > 0 else "max"):
+                found = next((a for a in atom.args if a.symbols <= kept), found)
+        total = total + c * found
+    return total
 
 
 class _Proof:

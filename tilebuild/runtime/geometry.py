@@ -23,7 +23,8 @@ class Geometry:
 
     `conflicts`: (i, j, lo, hi) where arrays i and j share memory if lo < address of j - address of i < hi, in bytes.
     `devices`: the DLDeviceTypes of the given arrays. `empty`: every output is empty, so there is nothing to launch.
-    `bytes`: of all arrays together. `picked` is the launcher's: what it chose for this geometry, by target.
+    `bytes`: of all arrays together. `picked` is the launcher's: what it chose for this geometry, by target and static
+    values.
     """
 
     dims: tuple[int, ...]
@@ -32,7 +33,7 @@ class Geometry:
     devices: frozenset[int]
     empty: bool
     bytes: int
-    picked: dict[str, Any] = field(default_factory=dict, compare=False)
+    picked: dict[Any, Any] = field(default_factory=dict, compare=False)
 
 
 class Rules:

@@ -20,6 +20,7 @@ from tilebuild.runtime.package import Package, find_package, malformed
 
 @dataclass(frozen=True)
 class _Variant:
+    statics: dict[str, int]
     guard: expressions.Function[bool] | None
     slots: expressions.Function[tuple[int, ...]]
     launch: Launch
@@ -34,6 +35,7 @@ class Launcher:
         self._otherwise = otherwise
         self._contract = Contract(kernel)
         beyond = None if otherwise is None else otherwise._choice
+        self._statics = kernel.get("statics", {})
         self._choice: Choice = Choice(kernel, package.manifest["libraries"], beyond)
         self._variants: dict[str, tuple[_Variant, ...]] = {}  # of the targets that are loaded
         self._by_memory: dict[int, str] = {}  # DLDeviceType to the target that is taken for it
@@ -62,24 +64,37 @@ class Launcher:
         Raises `LaunchError` before anything is written.
         """
         contract = self._contract
+        statics = self._chosen_statics(kwargs) if self._statics else ()
         geometry, views, scalars, results = contract.check(contract.bind(args, kwargs))
         chosen = self._by_memory.get(views[0].device) if target is None else target
         if chosen is None or chosen not in self._variants:
             chosen = self._choose(target, views)
-        variant = geometry.picked.get(chosen)
+        variant = geometry.picked.get((chosen, statics))
         if variant is None and not geometry.empty:
-            variant = geometry.picked[chosen] = self._pick(chosen, geometry, views)
+            variant = geometry.picked[chosen, statics] = self._pick(chosen, dict(statics), geometry, views)
         if variant is not None:
             variant.launch(variant.slots(views, geometry.dims, scalars), views, geometry.bytes)
         return results
 
-    def _pick(self, target: str, geometry: Geometry, views: Sequence[View]) -> _Variant:
+    def _chosen_statics(self, kwargs: dict[str, Any]) -> tuple[tuple[str, int], ...]:
+        """The static values of a call, taken out of its keywords; the first built of each that it does not name."""
+        chosen = []
+        for name, built in self._statics.items():
+            value = kwargs.pop(name, built[0])
+            if not isinstance(value, int) or value not in built:
+                raise refusals.static(self._kernel, name, value, built)
+            chosen.append((name, int(value)))
+        return tuple(chosen)
+
+    def _pick(self, target: str, statics: dict[str, int], geometry: Geometry, views: Sequence[View]) -> _Variant:
         """The first variant whose guard holds, here or in the kernels of `otherwise`; raises `LaunchError`."""
         if not geometry.devices <= self._choice.device(target).memory:
             raise self._wrong_device(views, target)
         launcher: Launcher = self
         while True:
             for variant in launcher._load(target):
+                if variant.statics != statics:
+                    continue
                 if variant.guard is None or expressions.holds(variant.guard, views, geometry.dims):
                     return variant
             if launcher._otherwise is None:
@@ -143,6 +158,7 @@ class Launcher:
                 build = builds[candidate.arch]
                 parameters = self._contract.parameters
                 return _Variant(
+                    variant.get("statics", {}),
                     expressions.condition(variant["when"], parameters.symbols) if variant["when"] else None,
                     expressions.slots(build["slots"], parameters.slots),
                     self._package.library(build["library"], self._choice.device(target)).function(build),
@@ -212,6 +228,8 @@ def _make(package: Package, module: str, name: str, above: tuple[str, ...]) -> L
         otherwise = _make(package, module, kernel["otherwise"], (*above, name)) if kernel["otherwise"] else None
         if otherwise is not None and otherwise._kernel["parameters"] != kernel["parameters"]:
             raise ExprError(f"{name} and {otherwise.name}, its otherwise, have different parameters")
+        if otherwise is not None and otherwise._kernel.get("statics", {}) != kernel.get("statics", {}):
+            raise ExprError(f"{name} and {otherwise.name}, its otherwise, have different static values")
         launcher = Launcher(package, kernel, otherwise)
     except (ExprError, KeyError, TypeError) as e:
         raise malformed(package.name, kernel, e) from e

@@ -223,6 +223,15 @@ def no_variant(kernel: KernelEntry, target: str, guards: Sequence[str], dims: Ma
     )
 
 
+def static(kernel: KernelEntry, name: str, value: object, built: Sequence[int]) -> LaunchError:
+    return LaunchError(
+        "E827",
+        f"{kernel['name']} is not built for {name}={value!r}: it is built for {', '.join(map(repr, built))}",
+        kernel=kernel,
+        fix=f"pass one of these, or add the value to {name}: tb.Static and build again",
+    )
+
+
 def _dims(dims: Mapping[str, int]) -> tuple[str, ...]:
     return (", ".join(f"{name} = {value}" for name, value in dims.items()),) if dims else ()
 

@@ -15,7 +15,7 @@ from tilebuild.lang.kernel import Kernel, V
 from tilebuild.lang.reference import dtypes
 from tilebuild.lang.reference.dtypes import NUMPY, STORED, Values
 from tilebuild.lang.reference.errors import fail
-from tilebuild.lang.types import Array, Const, DType
+from tilebuild.lang.types import Array, Const, Dim, DType, Static
 from tilebuild.manifest import KernelEntry, ParameterEntry
 from tilebuild.plan.expr import parse_predicates
 from tilebuild.runtime.arrays import CPU, View
@@ -41,6 +41,9 @@ class Call:
 def bind(kernel: Kernel, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Call:
     """Check the arguments as the runtime does, with its errors (E81x, E82x), and choose the constants."""
     parameters, _ = signature(kernel)
+    kwargs = dict(kwargs)
+    built = static_values(kernel)
+    statics = {n: _static(kernel, n, kwargs.pop(n, values[0]), values) for n, values in built.items()}
     types = {p["name"]: p["dtype"] for p in parameters}
     contract = Contract(_entry(kernel, parameters))
     values = contract.bind(args, {k: v for k, v in kwargs.items() if k in types})
@@ -55,6 +58,7 @@ def bind(kernel: Kernel, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Ca
     dims = {
         d: n for p in parameters if p["dims"] for d, n in zip(p["dims"], memory[p["name"]].shape) if d.isidentifier()
     }
+    _static_sizes(kernel, dims)
     empty = any(0 in view.shape for view in views)
     function, consts = _choose(kernel, parameters, dims, {k: v for k, v in kwargs.items() if k not in types})
     arrays = {} if empty else {name: _array(view, STORED[types[name]]) for name, view in memory.items()}
@@ -63,7 +67,7 @@ def bind(kernel: Kernel, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Ca
         arrays[name][...] = dtypes.store(poison, types[name])
     numbers = [p["name"] for p in parameters if p["mode"] == "scalar"]
     scalars = {name: dtypes.from_slot(slot, types[name]) for name, slot in zip(numbers, slots)}
-    return Call(function, parameters, arrays, scalars, dims, consts, tuple(views), results, empty)
+    return Call(function, parameters, arrays, scalars, dims, {**consts, **statics}, tuple(views), results, empty)
 
 
 def signature(kernel: Kernel) -> tuple[tuple[ParameterEntry, ...], dict[str, int | None]]:
@@ -74,9 +78,9 @@ def signature(kernel: Kernel) -> tuple[tuple[ParameterEntry, ...], dict[str, int
     parameters: list[ParameterEntry] = []
     constants: dict[str, int | None] = {}
     for name in names:
-        annotation = function.__annotations__.get(name)
-        while isinstance(annotation, str):  # text of a text, where annotations are not evaluated anyway
-            annotation = eval(annotation, function.__globals__)
+        annotation = _annotation(function, name)
+        if annotation is Static:
+            continue
         if annotation is Const:
             constants[name] = (function.__kwdefaults__ or {}).get(name)
         elif isinstance(annotation, Array):
@@ -91,6 +95,38 @@ def signature(kernel: Kernel) -> tuple[tuple[ParameterEntry, ...], dict[str, int
                 "tb.In[tb.f32, M, N], tb.Out[...], tb.InOut[...], a scalar's dtype such as tb.f32, or tb.Const",
             )
     return tuple(parameters), constants
+
+
+def _annotation(function: FunctionType, name: str) -> Any:
+    annotation = function.__annotations__.get(name)
+    while isinstance(annotation, str):  # text of a text, where annotations are not evaluated anyway
+        annotation = eval(annotation, function.__globals__)
+    return annotation
+
+
+def static_values(kernel: Kernel) -> dict[str, tuple[int, ...]]:
+    """The `tb.Static` parameters with the values that each is built for."""
+    function = kernel.__wrapped__
+    defaults = function.__kwdefaults__ or {}
+    return {name: tuple(v) for name, v in defaults.items() if _annotation(function, name) is Static}
+
+
+def _static(kernel: Kernel, name: str, value: Any, built: tuple[int, ...]) -> int:
+    if not isinstance(value, int) or value not in built:
+        values = ", ".join(map(repr, built))
+        fail("E827", f"{kernel.__name__} is not built for {name}={value!r}: it is built for {values}")
+    return built[built.index(value)]
+
+
+def _static_sizes(kernel: Kernel, dims: Mapping[str, int]) -> None:
+    """A static dimension has one of its values (E823)."""
+    function = kernel.__wrapped__
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    for array in (a for a in (_annotation(function, n) for n in names) if isinstance(a, Array)):
+        for d in array.dims:
+            if isinstance(d, Dim) and d.static and dims.get(d.text) not in d.static:
+                built = ", ".join(map(str, d.static))
+                fail("E823", f"{kernel.__name__} is not built for {d.text}={dims.get(d.text)}: it is built for {built}")
 
 
 def _entry(kernel: Kernel, parameters: tuple[ParameterEntry, ...]) -> KernelEntry:

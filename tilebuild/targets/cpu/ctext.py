@@ -9,9 +9,14 @@ from collections.abc import Sequence
 from tilebuild.plan.expr import Call, Expr, Sym
 from tilebuild.plan.model import Parameter, Plan
 
-C_TYPES = {"f32": "float", "i32": "int32_t", "u32": "int32_t", "bool": "int32_t"}
-SUFFIXES = {"f32": "f32", "i32": "i32", "u32": "i32", "bool": "i32"}  # of the prelude's memory functions
-VECTORS = {"f32": "tb_f32v", "i32": "tb_i32v", "u32": "tb_i32v", "bool": "tb_i32v"}
+# lanes of 16-bit floating point are float32 values outside of arrays
+C_TYPES = {"f32": "float", "i32": "int32_t", "u32": "int32_t", "bool": "int32_t", "bf16": "float", "f16": "float"}
+SUFFIXES = {dtype: "f32" if c == "float" else "i32" for dtype, c in C_TYPES.items()}  # of memory functions
+VECTORS = {dtype: f"tb_{suffix}v" for dtype, suffix in SUFFIXES.items()}
+HALVES = ("bf16", "f16")
+# of an array's elements: the type, and the suffix of what loads and stores them
+ARRAY_TYPES = {**C_TYPES, **dict.fromkeys(HALVES, "uint16_t")}
+ARRAY_SUFFIXES = {**SUFFIXES, **{h: h for h in HALVES}}
 
 
 def expression(e: Expr) -> str:
@@ -41,20 +46,29 @@ def _atom(atom: Sym | Call) -> str:
 
 def literal(text: str, dtype: str) -> str:
     """A number's text as a C literal of the dtype, rounded to it."""
-    if dtype != "f32":
+    if dtype not in ("f32", *HALVES):
         if dtype == "bool":
             return "-1" if text in ("True", "1") else "0"
         return f"(int32_t){int(text) & 0xFFFFFFFF:#x}u"
-    value = float(text)
+    value = _rounded(float(text), dtype)
     if math.isnan(value):
         return '__builtin_nanf("")'
-    try:
-        value = struct.unpack("<f", struct.pack("<f", value))[0]
-    except OverflowError:
-        value = float("inf") if value > 0 else float("-inf")
     if value in (float("inf"), float("-inf")):
         return f"{'-' if value < 0 else ''}__builtin_inff()"
     return f"{value.hex()}f"
+
+
+def _rounded(value: float, dtype: str) -> float:
+    """The nearest number of a floating-point dtype, ties to even."""
+    form = "<e" if dtype == "f16" else "<f"
+    try:
+        (found,) = struct.unpack(form, struct.pack(form, value))
+    except OverflowError:
+        return math.copysign(math.inf, value)
+    if dtype == "bf16" and math.isfinite(found):
+        (bits,) = struct.unpack("<I", struct.pack("<f", found))
+        (found,) = struct.unpack("<f", struct.pack("<I", (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000))
+    return float(found)
 
 
 def slots(plan: Plan) -> list[str]:
@@ -78,7 +92,7 @@ def _argument(i: int, slot: str, parameters: dict[str, Parameter]) -> str:
     if kind == "ptr":
         p = parameters[name]
         constant = "const " if p.mode == "in" else ""
-        c = f"{constant}{C_TYPES[p.dtype]}"
+        c = f"{constant}{ARRAY_TYPES[p.dtype]}"
         return f"{c} *restrict const p_{name} = ({c} *)(intptr_t)slots[{i}];"
     if kind == "stride":
         return f"const int64_t s_{name}__s{axis[0]} = slots[{i}];"

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tilebuild.plan.model import Instr, Placed, Plan
 from tilebuild.plan.tree import Item, Node, tree
 from tilebuild.targets.api import Source
-from tilebuild.targets.cpu.ctext import C_TYPES, SUFFIXES, arguments, expression
+from tilebuild.targets.cpu.ctext import ARRAY_SUFFIXES, C_TYPES, SUFFIXES, arguments, expression
 from tilebuild.targets.cpu.lines import Lines
 from tilebuild.targets.cpu.nest import NestEmitter, global_address, global_strides
 
@@ -56,6 +56,11 @@ class _Function:
             lines.add(f"const int64_t n_{name} = {expression(extent)};")
         lines.add(f"const int64_t total = {' * '.join(f'n_{n}' for n in names)};")
         lines.open("for (int64_t p = total * part / parts; p < total * (part + 1) / parts; p++) {")
+        if plan.launch.order != "row":
+            self.grouped(names, int(plan.launch.order.removeprefix("grouped:")))
+            self.items(tree(plan).items)
+            lines.close()
+            return
         rest = "p"
         for name in reversed(names[1:]):
             lines.add(f"const int64_t s_{name} = {rest} % n_{name};")
@@ -63,6 +68,16 @@ class _Function:
         lines.add(f"const int64_t s_{names[0]} = {rest};")
         self.items(tree(plan).items)
         lines.close()
+
+    def grouped(self, names: Sequence[str], rows: int) -> None:
+        """Groups of so many rows of programs (the last one of those left), each column by column, so that neighbours
+        share what they load along both axes."""
+        row, col = names
+        add = self.lines.add
+        add(f"const int64_t first = p / ({rows} * n_{col}) * {rows}, inside = p % ({rows} * n_{col});")
+        add(f"const int64_t height = tb_min_i64(n_{row} - first, {rows});")
+        add(f"const int64_t s_{row} = first + inside % height;")
+        add(f"const int64_t s_{col} = inside / height;")
 
     def items(self, items: Sequence[Item]) -> None:
         for item in items:
@@ -99,8 +114,12 @@ class _Function:
             source, row, col = self.address(instr)
             k, n = out.valid
             sizes = f"{expression(k)}, {expression(n)}"
+            packed = self.buffers[instr.reads[0].buffer]
+            suffixes = SUFFIXES if isinstance(packed.storage, Placed) else ARRAY_SUFFIXES
+            suffix = suffixes[packed.dtype]
             self.lines.add(
-                f"tb_pack_panels32_f32({target}, {self.rows(out.buffer)}, {source}, {row}, {col}, {sizes});", instr.span
+                f"tb_pack_panels32_{suffix}({target}, {self.rows(out.buffer)}, {source}, {row}, {col}, {sizes});",
+                instr.span,
             )
         elif instr.op == "transpose":
             read = instr.reads[0].buffer

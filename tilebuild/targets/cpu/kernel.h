@@ -3,6 +3,7 @@
 #define TILEBUILD_KERNEL_H
 
 #include "prelude.h"
+#include "storage.h"
 
 /* TB_LEVEL is the instruction set's suffix where a library holds several. Programs [total*part/parts,
    total*(part+1)/parts) of the grid run; slots are the launch arguments in the manifest's order. */

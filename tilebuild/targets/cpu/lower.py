@@ -65,7 +65,8 @@ from tilebuild.targets.fusion import (
 ARENA = Space("arena", 1 << 20, 64)
 PANEL = 32
 _ROW_MAJOR = Layout()
-_DTYPES = ("f32", "i32", "u32")  # of arrays; a mask takes four bytes in the arena
+_DTYPES = ("f32", "i32", "u32")  # of scalars; a mask and a 16-bit float take four bytes in the arena
+_ARRAY_DTYPES = (*_DTYPES, "bf16", "f16")
 _CASTS = {
     ("f32", "i32"),
     ("i32", "f32"),
@@ -75,6 +76,10 @@ _CASTS = {
     ("bool", "f32"),
     ("i32", "bool"),
     ("f32", "bool"),
+    ("f32", "bf16"),
+    ("bf16", "f32"),
+    ("f32", "f16"),
+    ("f16", "f32"),
 }
 
 
@@ -126,12 +131,12 @@ class _Lowering:
         self.symbols += [Symbol(d.data, "dim", *self.dim_range(d.data)) for d in func.dims]
         for name, arg in zip(self.names, func.body.block.args):
             if isinstance(arg.type, ViewType):
-                self.require_dtype(arg.type.dtype, f"the array {name}", parameter_span(func, name))
+                self.require_dtype(arg.type.dtype, _ARRAY_DTYPES, f"the array {name}", parameter_span(func, name))
                 strides = [f"{name}__s{a}" for a in range(len(arg.type.dims) - 1)]
                 self.symbols += [Symbol(s, "stride", const(0)) for s in strides]
                 self.view(arg)
             else:
-                self.require_dtype(infer.dtype_of(arg.type), f"the scalar {name}", parameter_span(func, name))
+                self.require_dtype(infer.dtype_of(arg.type), _DTYPES, f"the scalar {name}", parameter_span(func, name))
         for name, extent in self.func.program.grid:
             self.symbols.append(Symbol(name, "program", const(0), extent - 1))
 
@@ -150,12 +155,12 @@ class _Lowering:
                 found.append(Parameter(name, "scalar", infer.dtype_of(t)))
         return tuple(found)
 
-    def require_dtype(self, dtype: str, what: str, span: Span) -> None:
-        if dtype not in _DTYPES:
+    def require_dtype(self, dtype: str, known: Sequence[str], what: str, span: Span) -> None:
+        if dtype not in known:
             raise TilebuildError(
                 Diagnostic(
                     "E402",
-                    f"{what} is {dtype}: the cpu target has {', '.join(_DTYPES)}",
+                    f"{what} is {dtype}: the cpu target has {', '.join(known)}",
                     span,
                     fix="use tb.f32",
                 )

@@ -13,7 +13,16 @@ from tilebuild.diagnostics import Span
 from tilebuild.plan.expr import Expr, const
 from tilebuild.plan.model import Access, Buffer, Global, Instr, Placed, Plan
 from tilebuild.plan.tree import Node
-from tilebuild.targets.cpu.ctext import C_TYPES, SUFFIXES, VECTORS, expression, literal
+from tilebuild.targets.cpu.ctext import (
+    ARRAY_SUFFIXES,
+    ARRAY_TYPES,
+    C_TYPES,
+    HALVES,
+    SUFFIXES,
+    VECTORS,
+    expression,
+    literal,
+)
 from tilebuild.targets.cpu.lines import Lines
 
 _REDUCTIONS = ("sum", "max", "min")
@@ -124,7 +133,7 @@ class NestEmitter:
                     name = f"g{n}_{k}"
                     self.pointers[i.id, k] = name
                     writes = k >= len(i.reads)
-                    c = C_TYPES[self.buffers[a.buffer].dtype]
+                    c = ARRAY_TYPES[self.buffers[a.buffer].dtype]
                     self.lines.add(
                         f"{'' if writes else 'const '}{c} *const {name} = {global_address(self.plan, a)};", i.span
                     )
@@ -306,17 +315,18 @@ class NestEmitter:
 
     def load(self, i: Instr, lane: _Lane) -> str:
         a = i.reads[0]
-        suffix = SUFFIXES[self.buffers[a.buffer].dtype]
+        dtype = self.buffers[a.buffer].dtype
         pointer, stride = self.global_pointer(i, 0, a, lane)
         if self.repeated(a, self.inner) or self.shape[self.inner] == 1:
-            return f"tb_splat_{suffix}(*({pointer}))"
-        return self.vector(pointer, stride, suffix, lane)
+            element = f"tb_value_{dtype}(*({pointer}))" if dtype in HALVES else f"*({pointer})"
+            return f"tb_splat_{SUFFIXES[dtype]}({element})"
+        return self.vector(pointer, stride, ARRAY_SUFFIXES[dtype], lane)
 
     def store(self, i: Instr, lane: _Lane) -> None:
         a = i.writes[0]
         value = self.read(i.reads[0], lane, i.span)
         pointer, stride = self.global_pointer(i, len(i.reads), a, lane)
-        self.write(pointer, stride, SUFFIXES[self.buffers[a.buffer].dtype], value, lane, span=i.span)
+        self.write(pointer, stride, ARRAY_SUFFIXES[self.buffers[a.buffer].dtype], value, lane, span=i.span)
 
     def global_pointer(self, i: Instr, k: int, a: Access, lane: _Lane) -> tuple[str, str]:
         storage = self.buffers[a.buffer].storage

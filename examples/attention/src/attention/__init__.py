@@ -1,0 +1,1 @@
+"""Attention kernels, written in the tile language."""
