@@ -31,6 +31,7 @@ def everything(x: tb.In[tb.f32, M, N], v: tb.In[tb.f32, N], q: tb.In[tb.f32, K, 
     t = tb.where(X[i, j] > 0.0, X[i, j].fill(1.0), -m) + A[j, i].T
     u = (tb.iota(BN) + j * BN).to(tb.f32)
     t = t + tb.dot(t, t.T).sum(1) + v.col.tiles(BN, 1)[j, 0].T
+    t = t + x.window((i * BM - 1, j * BN), (BM, BN), stride=(1, 2), fill=0.5)
     y.tiles(BM, BN)[i, j] = tb.exp(t) * u * N
 """
 

@@ -8,8 +8,6 @@ from collections.abc import Callable, Mapping, Sequence
 
 from xdsl.ir import SSAValue
 
-from tilebuild.diagnostics import did_you_mean
-from tilebuild.frontend.expressions import ExpressionLowering
 from tilebuild.frontend.scope import source_text
 from tilebuild.frontend.values import (
     Builtin,
@@ -18,12 +16,12 @@ from tilebuild.frontend.values import (
     Helper,
     Iteration,
     Method,
-    TileSpace,
     Value,
     is_integer,
     plain,
     show,
 )
+from tilebuild.frontend.views import ViewLowering, entries_text
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
     BinaryOp,
@@ -39,7 +37,7 @@ from tilebuild.ir.dialect import (
 )
 from tilebuild.ir.facts import facts_to_ranges
 from tilebuild.ir.infer import dtype_of
-from tilebuild.ir.types import TileType, ViewType
+from tilebuild.ir.types import TileType
 from tilebuild.optable import OPS
 from tilebuild.plan.bounds import Range, nonnegative
 from tilebuild.plan.expr import Expr, build_bounded, const, sym
@@ -49,7 +47,7 @@ _PROGRAM = "i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))"
 _MOST_UNROLLED = 4096
 
 
-class CallLowering(ExpressionLowering):
+class CallLowering(ViewLowering):
     """Adds calls to the expressions."""
 
     target: ast.expr | None = None  # what the statement being lowered assigns to: ids are named after it
@@ -74,31 +72,6 @@ class CallLowering(ExpressionLowering):
         raise self.fail(
             "E116", f"{show(callee)} is not a function", node, "call tb.*, methods of tiles and arrays, and tb.fn"
         )
-
-    def bind(
-        self,
-        node: ast.Call,
-        args: Sequence[Value],
-        keywords: Mapping[str, Value],
-        names: Sequence[str],
-        optional: int = 0,
-    ) -> dict[str, Value]:
-        """Arguments by name; the last `optional` names may be missing. Raises E116."""
-        bound = dict(zip(names, args))
-        problem = f"takes {len(names)} argument(s), found {len(args)}" if len(args) > len(names) else ""
-        for name, value in keywords.items():
-            if name not in names:
-                problem = f"has no argument {name}{did_you_mean(name, names)}"
-            elif name in bound:
-                problem = f"gets {name} twice"
-            bound[name] = value
-        missing = [n for n in names[: len(names) - optional] if n not in bound]
-        if missing:
-            problem = f"needs {', '.join(missing)}"
-        if problem:
-            callee = source_text(node.func)
-            raise self.fail("E116", f"{callee} {problem}", node, f"{callee}({', '.join(names)})")
-        return bound
 
     def builtin(self, name: str, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         if name in _CONSTRUCTS:
@@ -201,7 +174,7 @@ class CallLowering(ExpressionLowering):
 
     def shape(self, value: Value, node: ast.AST) -> tuple[int, int]:
         if not isinstance(value, tuple) or len(value) != 2 or not all(type(v) is int and v >= 1 for v in value):
-            message = f"a tile's shape is two positive integers known while building, found {_entries(value)}"
+            message = f"a tile's shape is two positive integers known while building, found {entries_text(value)}"
             raise self.fail("E203", message, node, "(BM, BN), with tb.Const parameters")
         return value[0], value[1]
 
@@ -262,6 +235,8 @@ class CallLowering(ExpressionLowering):
         value = method.value
         if method.name == "tiles":
             return self.tiles(value, args, keywords, node)
+        if method.name == "window":
+            return self.window(value, args, keywords, node)
         if method.name == "fill":
             filling = self.bind(node, args, keywords, ["value"])["value"]
             tile = self.ssa(value, node)
@@ -272,18 +247,6 @@ class CallLowering(ExpressionLowering):
                 raise self.fail("E202", f".to takes a dtype such as tb.f32, found {show(dtype)}", node)
             return value if dtype_of(value.type) == dtype.name else self.built(CastOp(value, dtype.name))
         return self.reduction(method.name, [value, *args], keywords, node)
-
-    def tiles(self, view: SSAValue, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
-        assert isinstance(view.type, ViewType)
-        infer.extents_2d(view.type)
-        rank = len(view.type.dims)
-        extents = [a for a in args if type(a) is int and a >= 1]
-        if keywords or not len(extents) == len(args) == rank:
-            message = f".tiles takes {rank} positive tile extent(s) known while building, found {_entries(tuple(args))}"
-            raise self.fail(
-                "E203", message, node, f"x.tiles({'BN' if rank == 1 else 'BM, BN'}) with tb.Const parameters"
-            )
-        return TileSpace(view, (1, extents[0]) if rank == 1 else (extents[0], extents[1]), rank)
 
     def inline(self, helper: Helper, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         function = helper.function
@@ -312,10 +275,6 @@ class CallLowering(ExpressionLowering):
 
     def body(self, statements: Sequence[ast.stmt], after: tuple[Sequence[ast.stmt], ...]) -> None:
         raise NotImplementedError  # statements are the body's
-
-
-def _entries(value: Value) -> str:
-    return f"({', '.join(map(show, value))})" if isinstance(value, tuple) else show(value)
 
 
 _Construct = Callable[[CallLowering, list[Value], dict[str, Value], ast.Call], Value]

@@ -49,7 +49,7 @@ _COMPARE: Mapping[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
 }  # fmt: skip
 _OPERATORS = "tiles have + - * / & | ^ and comparisons; see also tb.minimum, tb.maximum and tb.exp"
-_VIEW_METHODS = ("tiles",)
+_VIEW_METHODS = ("tiles", "window")
 _TILE_METHODS = ("max", "min", "sum", "fill", "to")
 
 

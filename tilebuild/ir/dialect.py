@@ -25,7 +25,7 @@ from tilebuild.ir.compute import (
     TransposeOp,
     UnaryOp,
 )
-from tilebuild.ir.memory import LoadOp, StoreOp, ViewColumnOp, ViewIndexOp, ViewTransposeOp, _ViewOp
+from tilebuild.ir.memory import LoadOp, StoreOp, ViewColumnOp, ViewIndexOp, ViewTransposeOp, WindowOp, _ViewOp
 from tilebuild.ir.structure import ForOp, FuncOp, ProgramOp, YieldOp
 from tilebuild.ir.types import TileType, ViewType
 
@@ -54,13 +54,15 @@ __all__ = [
     "ViewColumnOp",
     "ViewIndexOp",
     "ViewTransposeOp",
+    "WindowOp",
     "YieldOp",
     "_ViewOp",
 ]
 
 OPERATIONS: list[type[Operation]] = [
-    FuncOp, ProgramOp, YieldOp, ForOp, ViewTransposeOp, ViewColumnOp, ViewIndexOp, LoadOp, StoreOp, ConstantOp,
-    IndexOp, FullOp, IotaOp, UnaryOp, BinaryOp, SelectOp, CastOp, ReduceOp, DotOp, TransposeOp, FillOp, NarrowOp,
+    FuncOp, ProgramOp, YieldOp, ForOp, ViewTransposeOp, ViewColumnOp, ViewIndexOp, LoadOp, WindowOp, StoreOp,
+    ConstantOp, IndexOp, FullOp, IotaOp, UnaryOp, BinaryOp, SelectOp, CastOp, ReduceOp, DotOp, TransposeOp, FillOp,
+    NarrowOp,
 ]  # fmt: skip
 
 Tile = Dialect("tile", OPERATIONS, [TileType, ViewType])

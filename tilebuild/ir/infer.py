@@ -191,6 +191,19 @@ def load(view: Attribute, start: tuple[ExprLike, ExprLike], shape: tuple[int, in
     return TileType.of(shape, view.dtype, (emin(shape[0], rows - start[0]), emin(shape[1], cols - start[1])))
 
 
+def window(view: Attribute, shape: tuple[int, int], steps: tuple[int, int], fill: str) -> TileType:
+    """A fully valid [m, n] tile of an `In` array's elements `steps` apart, with the number `fill` where it has none."""
+    if not isinstance(view, ViewType):
+        raise RuleError("E205", f"a window needs an array, found {describe(view)}")
+    extents_2d(view)
+    if view.mode != "in":
+        raise RuleError("E303", f"a window of an array that is written ({view.mode})", "declare the array tb.In")
+    if min(steps) < 1:
+        raise RuleError("E203", f"a window steps by ({steps[0]}, {steps[1]}) elements", "steps of at least 1")
+    constant(fill, DTYPES[view.dtype])
+    return TileType.of(shape, view.dtype)
+
+
 def store(tile: Attribute, view: Attribute, shape: tuple[int, int]) -> None:
     if not isinstance(tile, TileType):
         raise RuleError("E205", f"a store needs a tile, found {describe(tile)}", "tb.full((BM, BN), value)")

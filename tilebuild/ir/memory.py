@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import cast
 
-from xdsl.dialects.builtin import ArrayAttr, StringAttr
+from xdsl.dialects.builtin import ArrayAttr, IntegerAttr, StringAttr
 from xdsl.ir import Attribute, SSAValue
 from xdsl.irdl import irdl_op_definition, operand_def, prop_def, result_def
 
 from tilebuild.ir import infer
-from tilebuild.ir.base import TileOp, text
+from tilebuild.ir.base import TileOp, integer, text
 from tilebuild.ir.infer import RuleError
 from tilebuild.ir.types import TileType, ViewType, parse_expr
 from tilebuild.plan.expr import Expr, ExprLike
@@ -130,6 +130,40 @@ class LoadOp(_AccessOp):
         rule = infer.load(self.view.type, self.start, t.shape)
         if rule.dtype != t.dtype:
             raise RuleError("E202", f"a load of {infer.describe(self.view.type)} gives {rule.dtype}, not {t.dtype}")
+
+
+@irdl_op_definition
+class WindowOp(_AccessOp):
+    """Elements `row_step` and `col_step` apart from a start that may lie outside the view; where the view has no
+    element, the number `fill`. Fully valid."""
+
+    name = "tile.window"
+    view = operand_def(ViewType)
+    row_step = prop_def(IntegerAttr)
+    col_step = prop_def(IntegerAttr)
+    fill = prop_def(StringAttr)
+    result = result_def(TileType)
+
+    def __init__(
+        self, view: SSAValue, start: tuple[Expr, Expr], shape: tuple[int, int], steps: tuple[int, int], fill: float
+    ) -> None:
+        number = repr(fill)
+        super().__init__(
+            operands=[view],
+            result_types=[infer.window(view.type, shape, steps, number)],
+            properties={
+                "row": text(start[0]), "col": text(start[1]), "row_step": integer(steps[0]),
+                "col_step": integer(steps[1]), "fill": StringAttr(number),
+            },
+        )  # fmt: skip
+
+    @property
+    def steps(self) -> tuple[int, int]:
+        return self.row_step.value.data, self.col_step.value.data
+
+    def expected(self) -> Attribute:
+        self.start  # noqa: B018
+        return infer.window(self.view.type, self.result.type.shape, self.steps, self.fill.data)
 
 
 @irdl_op_definition

@@ -23,6 +23,7 @@ from tilebuild.ir.dialect import (
     StoreOp,
     ViewIndexOp,
     ViewTransposeOp,
+    WindowOp,
     _ViewOp,
 )
 from tilebuild.ir.facts import facts_to_ranges
@@ -41,7 +42,9 @@ def verify(func: FuncOp) -> list[Diagnostic]:
 class _Access:
     """One load or store with the loops around it and the array it touches."""
 
-    def __init__(self, op: LoadOp | StoreOp, loops: tuple[ForOp, ...], ranges: dict[str, Range], position: int) -> None:
+    def __init__(
+        self, op: LoadOp | StoreOp | WindowOp, loops: tuple[ForOp, ...], ranges: dict[str, Range], position: int
+    ) -> None:
         self.op, self.loops, self.ranges, self.position = op, loops, ranges, position
         self.view = cast(ViewType, op.view.type)
         self.tile = cast(TileType, op.tile.type if isinstance(op, StoreOp) else op.result.type)
@@ -128,7 +131,7 @@ class _Verifier:
             elif isinstance(op, ForOp):
                 lower, upper = op.bounds
                 self.block(op.body.block, {**ranges, op.id.data: Range(lower, upper - 1)}, (*loops, op))
-            elif isinstance(op, (LoadOp, StoreOp)):
+            elif isinstance(op, (LoadOp, StoreOp, WindowOp)):
                 self.accesses.append(_Access(op, loops, ranges, len(self.accesses)))
             elif isinstance(op, NarrowOp):
                 before, after = (cast(TileType, v.type).valid for v in (op.value, op.result))
@@ -148,8 +151,9 @@ class _Verifier:
         """R09, and the part of R13 that needs a proof: a load's valid region is the clip."""
         op, ranges, name = access.op, access.ranges, self.name(access)
         extents = infer.extents_2d(access.view)
+        clipped = isinstance(op, WindowOp)  # what lies outside is not read
         for word, start, extent, size in zip(("row", "column"), op.start, extents, access.tile.shape):
-            if nonnegative(start, ranges) and at_most(start, extent - 1, ranges):
+            if clipped or (nonnegative(start, ranges) and at_most(start, extent - 1, ranges)):
                 continue
             count = cdiv(extent, size)
             self.report(
@@ -272,7 +276,7 @@ def _expressions(op: Operation) -> Iterator[Expr]:
         yield from (extent for _, extent in op.grid)
     elif isinstance(op, ForOp):
         yield from op.bounds
-    elif isinstance(op, (LoadOp, StoreOp)):
+    elif isinstance(op, (LoadOp, StoreOp, WindowOp)):
         yield from op.start
     elif isinstance(op, ViewIndexOp):
         yield from op.exprs

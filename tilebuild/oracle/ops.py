@@ -36,6 +36,7 @@ def _elementwise(reads: int, dtypes: tuple[str, ...], result: str = "same") -> R
 RULES: Mapping[str, Rule] = {
     "load": Rule("move", 1),
     "store": Rule("move", 1),
+    "window": Rule("window", 1, attributes=("value", "row", "col")),
     "pack": Rule("move", 1, lanewise=False),
     "copy": _elementwise(1, ()),
     "cast": _elementwise(1, (), "any"),

@@ -9,7 +9,7 @@ from tilebuild.oracle.findings import UNKNOWN, VIOLATED
 from tilebuild.oracle.ops import DOT_DTYPES, Rule
 from tilebuild.oracle.program import Axis, Touch
 from tilebuild.oracle.scopes import Scope, constant
-from tilebuild.plan.expr import ONE, Expr
+from tilebuild.plan.expr import ONE, Expr, ExprError, parse
 from tilebuild.plan.model import Instr
 
 _AXES = ("rows", "columns")
@@ -77,6 +77,22 @@ def _fill(op: Operation) -> Iterator[Problem]:
     # the lanes that its operand does not have are what it writes: only the boxes must agree
     for name, operand, result in zip(_AXES, op.reads[0].lanes.axes, op.result.lanes.axes):
         yield from _sizes(op, operand.size, result.size, f"its operand has {operand.size} {name}")
+    yield from _dtypes(op, op.reads)
+
+
+def _window(op: Operation) -> Iterator[Problem]:
+    """Its operand's lanes go to the result's from lane (row, col) on; the other lanes are filled."""
+    for name, key, operand, result in zip(_AXES, ("row", "col"), op.reads[0].lanes.axes, op.result.lanes.axes):
+        yield from _sizes(op, operand.size, result.size, f"its operand has {operand.size} {name}")
+        try:
+            first = parse(str(op.instr.attr(key)))
+        except (ExprError, KeyError):
+            yield Problem("O-OPER-02", VIOLATED, f"has no expression as its attribute {key}", "name the first lane")
+            continue
+        if not op.scope.nonnegative(first):
+            what = f"is not proved to begin inside its result: its {name} begin at {first}"
+            yield Problem("O-OPER-04", UNKNOWN, what, "begin at lane 0 or later")
+        yield from _valid(op, result.size, first + operand.valid, f"{result.size} {name}")
     yield from _dtypes(op, op.reads)
 
 
@@ -155,6 +171,7 @@ _KINDS: Mapping[str, Callable[[Operation], Iterator[Problem]]] = {
     "select": _select,
     "constant": _constant,
     "fill": _fill,
+    "window": _window,
     "transpose": _transpose,
     "reduce": _reduce,
     "put": _put,

@@ -88,8 +88,7 @@ class _Proof:
             return False
         e = _tighten(e)
         atoms = {a for monomial, _ in e.terms for a in monomial}
-        extremes = sorted((a for a in atoms if isinstance(a, Call) and a.op in ("min", "max")), key=str)
-        if any(self.extreme_case(e, a, depth) for a in extremes):
+        if any(self.extreme_case(*extreme, depth) for extreme in self.extremes(e, atoms)):
             return True
         if all(c >= 0 and all(self.atom(a, depth) for a in m) for m, c in e.terms):
             return True
@@ -147,14 +146,24 @@ class _Proof:
         decide = any if atom.op == "max" else all
         return decide(self.holds(a, depth - 1) for a in atom.args)
 
-    def extreme_case(self, e: Expr, call: Call, depth: int) -> bool:
-        parts = _split(e, call)
-        if parts is None or not parts[0].is_const:
-            return False
-        factor, rest = parts
-        # min(a, b) is one of them, and at most any of them: with c > 0 both must do in place of it, with c < 0 one is
+    def extremes(self, e: Expr, atoms: set[Atom]) -> list[tuple[Call, int, Expr]]:
+        """The `min`s and `max`s that can be replaced, each with its factor and the rest of `e`: those that have others
+        of them inside first, since their operands may cancel these; then those of which all operands must do, since
+        what else may do can differ from case to case."""
+        found: list[tuple[bool, bool, str, tuple[Call, int, Expr]]] = []
+        calls = {a: str(a) for a in atoms if isinstance(a, Call) and a.op in ("min", "max")}
+        for call, name in calls.items():
+            parts = _split(e, call)
+            if parts is not None and parts[0].is_const:
+                factor = parts[0].value
+                simple = not any(other in name for c, other in calls.items() if c is not call)
+                found.append((simple, (call.op == "min") != (factor > 0), name, (call, factor, parts[1])))
+        return [f[3] for f in sorted(found, key=lambda f: f[:3])]
+
+    def extreme_case(self, call: Call, factor: int, rest: Expr, depth: int) -> bool:
+        # min(a, b) is one of them, and at most any of them: with a factor > 0 both must do in place of it, else one is
         # enough; max is the other way round
-        decide = all if (call.op == "min") == (factor.value > 0) else any
+        decide = all if (call.op == "min") == (factor > 0) else any
         return decide(self.holds(factor * a + rest, depth - 1) for a in call.args)
 
     def without_symbol(self, e: Expr, s: Sym, depth: int) -> Iterator[Expr]:

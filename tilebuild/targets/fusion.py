@@ -34,6 +34,7 @@ from tilebuild.ir.dialect import (
     StoreOp,
     TransposeOp,
     UnaryOp,
+    WindowOp,
     YieldOp,
     _ViewOp,
 )
@@ -100,7 +101,7 @@ def is_cheap(value: SSAValue) -> bool:
     owner = strip(value).owner
     if isinstance(owner, LoadOp):
         return cast(ViewType, owner.view.type).mode == "in"
-    if isinstance(owner, (ConstantOp, IndexOp, FullOp, IotaOp)):
+    if isinstance(owner, (ConstantOp, IndexOp, FullOp, IotaOp, WindowOp)):
         return True
     # a scalar parameter; a block argument of a loop is a carried value
     return isinstance(owner, Block) and isinstance(owner.parent_op(), FuncOp)
@@ -173,7 +174,7 @@ class _Scheduler:
         return items
 
     def operation(self, op: Operation, items: list[Item]) -> None:
-        if isinstance(op, (ProgramOp, _ViewOp, NarrowOp, ConstantOp, IndexOp, FullOp, IotaOp, YieldOp)):
+        if isinstance(op, (ProgramOp, _ViewOp, NarrowOp, ConstantOp, IndexOp, FullOp, IotaOp, WindowOp, YieldOp)):
             return
         if len(op.results) == 1 and op.results[0] not in self.live and not isinstance(op, ForOp):
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tilebuild.lang.reference.dtypes import Values, load, store
+from tilebuild.lang.reference.dtypes import NUMPY, Values, load, scalar, store
 from tilebuild.lang.reference.errors import fail
 from tilebuild.lang.reference.tile import Pair, Tile, around, describe
 
@@ -78,6 +78,27 @@ class View:
             )
         rows, cols = tile_shape(extents if len(extents) == 2 else (1, *extents))
         return TileSpace(self if self.data.ndim == 2 else self._part(None), (rows, cols), self.data.ndim)
+
+    def window(self, start: Any, shape: Any, stride: Any = 1, *, fill: Any) -> Tile:
+        """A tile of elements `stride` apart from `start`, which may be outside; `fill` where the array has none."""
+        rank = self.data.ndim
+        if rank > 2:
+            fail("E207", f"{self.name} has {rank} dimensions, a window two", "index the leading ones: x[b, h]")
+        if self.mode != "in":
+            fail("E303", f"a window of {self.name}, which is {self.mode}", "declare it tb.In")
+        stride = (stride,) * rank if type(stride) is int else stride
+        starts, extents, steps = (_integers(v, self.name) for v in (start, shape, stride))
+        if {len(starts), len(extents), len(steps)} != {rank}:
+            fail("E211", f"a window of {self.name} takes {rank} integer(s) as start, shape and stride")
+        if min(extents) < 1 or min(steps) < 1:
+            fail("E203", f"a window of shape {extents}, stride {steps}", "integers of at least 1")
+        places = [s + k * np.arange(n) for s, n, k in zip(starts, extents, steps)]
+        inside = [(p >= 0) & (p < n) for p, n in zip(places, self.data.shape)]
+        found = np.full(extents, scalar(fill, self.dtype), NUMPY[self.dtype])
+        part = self.data[np.ix_(*(p[here] for p, here in zip(places, inside)))]
+        found[np.ix_(*inside)] = load(part, self.dtype)
+        data = found if rank == 2 else found[None]
+        return Tile(data, (data.shape[0], data.shape[1]), self.dtype)
 
 
 def tile_shape(extents: Any) -> Pair:

@@ -23,6 +23,8 @@ TB_FN int64_t tb_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 TB_FN int64_t tb_floordiv_i64(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 TB_FN int64_t tb_mod_i64(int64_t a, int64_t b) { return a - b * tb_floordiv_i64(a, b); }
 
+TB_FN int tb_inside_i64(int64_t a, int64_t n) { return a >= 0 && a < n; }
+
 TB_FN float tb_slot_f32(int64_t slot)
 {
     uint32_t bits = (uint32_t)slot;

@@ -23,6 +23,7 @@ from tilebuild.ir.dialect import (
     LoadOp,
     ReduceOp,
     StoreOp,
+    WindowOp,
     _ViewOp,
 )
 from tilebuild.ir.facts import facts_to_ranges
@@ -49,6 +50,7 @@ from tilebuild.plan.model import (
     Symbol,
     Unplaced,
 )
+from tilebuild.targets.clip import Window, clipped
 from tilebuild.targets.fusion import (
     Item,
     Loop,
@@ -297,6 +299,19 @@ class _Lowering:
         row, col = op.start
         return Access(self.view(op.view), Slice(row, const(shape[0])), Slice(col, const(shape[1])), valid)
 
+    def window(self, op: WindowOp) -> tuple[Access, dict[str, str]]:
+        """The part of a window that the array has, and the lane (row, col) where it begins."""
+        ranges = {s.name: Range(s.lo, s.hi) for s in self.symbols}
+        axes = [
+            clipped(Window(start, size, step), extent, ranges)
+            for start, size, step, extent in zip(
+                op.start, op.result.type.shape, op.steps, infer.extents_2d(cast(ViewType, op.view.type))
+            )
+        ]
+        boxes = [Slice(a.start, const(n), s) for a, n, s in zip(axes, op.result.type.shape, op.steps)]
+        access = Access(self.view(op.view), boxes[0], boxes[1], (axes[0].length, axes[1].length))
+        return access, {"row": str(axes[0].first), "col": str(axes[1].first)}
+
     def items(self, items: Sequence[Item], region: int) -> None:
         for item in items:
             if isinstance(item, Nest):
@@ -454,6 +469,9 @@ class _NestLowering:
             self.l.emit(
                 "load", [self.l.global_access(owner, tile_lanes(value)[0], self.valid(value))], [out], self.region, span
             )
+        elif isinstance(owner, WindowOp):
+            read, place = self.l.window(owner)
+            self.l.emit("window", [read], [out], self.region, span, value=owner.fill.data, **place)
         elif isinstance(owner, ConstantOp):
             self.l.emit("full", [], [out], self.region, span, value=owner.value.data)
         elif isinstance(owner, IndexOp):

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tilebuild.diagnostics import Span
-from tilebuild.plan.expr import Expr, const
+from tilebuild.plan.expr import Expr, const, parse
 from tilebuild.plan.model import Access, Buffer, Global, Instr, Placed, Plan
 from tilebuild.plan.tree import Node
 from tilebuild.targets.cpu.ctext import (
@@ -145,8 +145,6 @@ class NestEmitter:
         elif i.op == "param":
             value = f"p_{i.attr('name')}"
         else:
-            from tilebuild.plan.expr import parse
-
             value = f"({C_TYPES[buffer.dtype]}){expression(parse(str(i.attr('expr'))))}"
         self.declare(f"h_{buffer.id}", buffer, f"tb_splat_{SUFFIXES[buffer.dtype]}({value})", i.span)
         self.ready[buffer.id] = f"h_{buffer.id}"
@@ -243,6 +241,8 @@ class NestEmitter:
         suffix = SUFFIXES[dtype]
         if i.op == "load":
             return self.load(i, lane)
+        if i.op == "window":
+            return self.window(i, lane)
         if i.op == "full":
             return f"tb_splat_{suffix}({literal(str(i.attr('value')), dtype)})"
         if i.op == "iota":
@@ -321,6 +321,27 @@ class NestEmitter:
             element = f"tb_value_{dtype}(*({pointer}))" if dtype in HALVES else f"*({pointer})"
             return f"tb_splat_{SUFFIXES[dtype]}({element})"
         return self.vector(pointer, stride, ARRAY_SUFFIXES[dtype], lane)
+
+    def window(self, i: Instr, lane: _Lane) -> str:
+        """Lanes inside of the array are read, the others are the fill value."""
+        a = i.reads[0]
+        buffer = self.buffers[a.buffer]
+        assert isinstance(buffer.storage, Global)
+        steps = (a.rows.step, a.cols.step)
+        first = [expression(parse(str(i.attr(name)))) for name in ("row", "col")]
+        count = [expression(v) for v in a.valid]
+        along = "0" if self.repeated(a, self.outer) or self.shape[self.outer] == 1 else "o"
+        single = self.repeated(a, self.inner) or self.shape[self.inner] == 1
+        down, across = (expression(buffer.storage.strides[axis] * steps[axis]) for axis in (self.outer, self.inner))
+        here = f"{along} - {first[self.outer]}"
+        row = f"tb_inside_i64({here}, {count[self.outer]})"
+        place = f"{self.pointers[i.id, 0]} + ({row} ? ({here}) * {down} : 0)"
+        at, lanes = ("0", "1") if single else (lane.offset, lane.left or "VL")
+        read = (
+            f"tb_window_{ARRAY_SUFFIXES[buffer.dtype]}({place}, {across}, {first[self.inner]}, "
+            f"{row} ? {count[self.inner]} : 0, {at}, {lanes}, {literal(str(i.attr('value')), buffer.dtype)})"
+        )
+        return f"tb_splat_{SUFFIXES[buffer.dtype]}({read}[0])" if single else read
 
     def store(self, i: Instr, lane: _Lane) -> None:
         a = i.writes[0]

@@ -91,4 +91,24 @@ TB_FN tb_u32v_ tb_pack_f16_(tb_f32v a)
 TB_STORAGE_(bf16)
 TB_STORAGE_(f16)
 
+/* ---- windows --------------------------------------------------------------------------------------------------- */
+
+#define TB_VALUE_(a) (a)
+/* Lanes at, at + 1, ... of a row of a window, n of them: lane k is p[(k - first) * stride] where first <= k <
+ * first + count, else fill. */
+#define TB_WINDOW_(S, R, T, L, value)                                                                                  \
+    TB_FN tb_##R##v tb_window_##S(const T *p, int64_t stride, int64_t first, int64_t count, int64_t at, int64_t n,     \
+                                  L fill)                                                                              \
+    {                                                                                                                  \
+        if (stride == 1 && n == VL && at >= first && at + VL <= first + count) return tb_load_##S(p + (at - first));   \
+        L lanes[VL];                                                                                                   \
+        for (int64_t i = 0; i < VL; i++)                                                                               \
+            lanes[i] = i < n && at + i >= first && at + i < first + count ? value(p[(at + i - first) * stride]) : fill; \
+        return tb_load_##R(lanes);                                                                                     \
+    }
+TB_WINDOW_(f32, f32, float, float, TB_VALUE_)
+TB_WINDOW_(i32, i32, int32_t, int32_t, TB_VALUE_)
+TB_WINDOW_(bf16, f32, uint16_t, float, tb_value_bf16)
+TB_WINDOW_(f16, f32, uint16_t, float, tb_value_f16)
+
 #endif

@@ -41,7 +41,7 @@ from tilebuild.plan.model import (
     Symbol,
     Unplaced,
 )
-from tilebuild.targets import fusion
+from tilebuild.targets import fusion, optional
 from tilebuild.targets.fusion import Item, Loop, Nest, Step, is_cheap, strip, tile_lanes
 from tilebuild.targets.simt import registers, signature
 from tilebuild.targets.simt.mapping import Limits, Mapping, choose
@@ -58,6 +58,7 @@ def lower(func: FuncOp, limits: Limits) -> Plan:
     Raises `TilebuildError`: E402 for an operation or dtype that the target lacks, E421 where a thread would have to
     keep more values than it can.
     """
+    optional.require(func, limits.target)
     plan = Lowering(func, limits).run()
     registers.check(plan, limits)
     return plan
