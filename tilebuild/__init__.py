@@ -13,10 +13,13 @@ _HOMES = {
     "kernel": ("Kernel", "V", "fn", "kernel"),
     "control": ("cdiv", "pipeline", "range", "unroll"),
     "operations": ("abs", "ceil", "dot", "exp", "exp2", "floor", "full", "iota", "log", "log2", "max", "maximum", "min",
-                   "minimum", "neg", "program", "recip", "require", "rsqrt", "sqrt", "sum", "where", "zeros"),
-    "library": ("clamp", "elu", "erf", "gelu", "gelu_tanh", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
-                "log_softmax", "logsumexp", "mish", "relu", "selu", "sigmoid", "silu", "softmax", "softplus",
-                "softsign", "square", "tanh"),
+                   "minimum", "neg", "prod", "program", "recip", "require", "round", "rsqrt", "sqrt", "sum",
+                   "trunc", "where", "zeros"),
+    "functions": ("all", "any", "argmax", "argmin", "atan2", "clamp", "cos", "fma", "isinf", "isnan", "log1p", "pow",
+                  "sign", "sin"),
+    "library": ("cross_entropy", "elu", "erf", "expm1", "gelu", "gelu_tanh", "hardsigmoid", "hardswish", "hardtanh",
+                "layernorm", "leaky_relu", "log_softmax", "logsumexp", "mish", "relu", "rmsnorm", "rope", "scale",
+                "selu", "sigmoid", "silu", "softmax", "softplus", "softsign", "square", "tanh"),
 }  # fmt: skip
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 

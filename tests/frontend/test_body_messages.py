@@ -231,7 +231,7 @@ CASES = [
         "Y[i, j] = «X[i, j].exp»()",
         "E115",
         "f32 tile [4, 8] has no attribute exp",
-        "it has max, min, sum, fill, to, T",
+        "it has max, min, sum, prod, all, any, argmax, argmin, fill, to, T, shape",
     ),
     Case(
         "attribute of an array",
@@ -539,10 +539,10 @@ CASES = [
     ),
     Case(
         "operator without an operation",
-        "Y[i, j] = «X[i, j] ** 2»",
+        "Y[i, j] = «X[i, j] is X[i, j]»",
         "E204",
-        "`X[i, j] ** 2`: this operator is not defined on tiles and scalars",
-        "tiles have + - * / & | ^ and comparisons; see also tb.minimum, tb.maximum and tb.exp",
+        "`X[i, j] is X[i, j]`: this operator is not defined on tiles and scalars",
+        "tiles have + - * / // % ** & | ^ << >> and comparisons; see also tb.minimum, tb.maximum and tb.exp",
     ),
     Case(
         "operation without this dtype",

@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 import tilebuild as tb
-from tilebuild.lang import library
+from tilebuild.lang import functions, library
 from tilebuild.lang.kernel import Helper
 from tilebuild.optable import OPS
 
@@ -77,15 +77,16 @@ def test_every_function_of_the_table_is_offered():
 
 
 def test_every_composite_is_offered():
-    composites = {n for n, v in vars(library).items() if isinstance(v, Helper) and not n.startswith("_")}
-    assert set(tb._HOMES["library"]) == composites
+    for name, module in (("functions", functions), ("library", library)):
+        composites = {n for n, v in vars(module).items() if isinstance(v, Helper) and not n.startswith("_")}
+        assert set(tb._HOMES[name]) == composites
 
 
 def test_type_checkers_see_the_same_names():
     stub = (ROOT / "tilebuild" / "__init__.pyi").read_text()
     declared = set(re.findall(r"^(?:def|class) (\w+)|^(\w+):|^from .* import \w+ as (\w+)$", stub, re.M))
     names = {n for found in declared for n in found if n and not n.startswith("_")}
-    assert names == set(tb.__all__) - set(tb._HOMES["library"])
+    assert names == set(tb.__all__) - set(tb._HOMES["library"]) - set(tb._HOMES["functions"])
 
 
 def test_the_version_is_the_project_s():

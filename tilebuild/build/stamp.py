@@ -24,6 +24,7 @@ _GENERATOR = (
     "build",
     "frontend",
     "ir",
+    "lang/functions.py",
     "lang/library.py",
     "oracle",
     "plan",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Callable, Mapping, Sequence
+from typing import cast
 
 from xdsl.ir import SSAValue
 
+from tilebuild.frontend.library import COMPOSITE_METHODS, composites
 from tilebuild.frontend.scope import source_text
 from tilebuild.frontend.values import (
     Builtin,
@@ -246,7 +248,16 @@ class CallLowering(ViewLowering):
             if not isinstance(dtype, DType):
                 raise self.fail("E202", f".to takes a dtype such as tb.f32, found {show(dtype)}", node)
             return value if dtype_of(value.type) == dtype.name else self.built(CastOp(value, dtype.name))
+        if method.name in COMPOSITE_METHODS:
+            return self.inline(self.helper(method.name), [value, *args], keywords, node)
         return self.reduction(method.name, [value, *args], keywords, node)
+
+    def helper(self, name: str) -> Helper:
+        """A composite of the library."""
+        return Helper(composites(self.library)[name])
+
+    def composite(self, name: str, args: list[Value], node: ast.AST) -> Value:
+        return self.inline(self.helper(name), args, {}, cast(ast.Call, node))  # it looks at keywords only to refuse
 
     def inline(self, helper: Helper, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         function = helper.function

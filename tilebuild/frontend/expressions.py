@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from xdsl.ir import SSAValue
 
 from tilebuild.diagnostics import TilebuildError, did_you_mean
-from tilebuild.frontend.library import MODULE
+from tilebuild.frontend.library import COMPOSITE_METHODS, composites
 from tilebuild.frontend.operands import OperandLowering
 from tilebuild.frontend.scope import Constant, Dimension, Foreign, Function, Member, Module, source_text
 from tilebuild.frontend.values import (
@@ -30,6 +30,7 @@ from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
     BinaryOp,
     LoadOp,
+    SelectOp,
     TransposeOp,
     UnaryOp,
     ViewColumnOp,
@@ -38,8 +39,8 @@ from tilebuild.ir.dialect import (
 )
 from tilebuild.ir.facts import simplify_valid
 from tilebuild.ir.infer import dtype_of
-from tilebuild.ir.types import DTYPES, ViewType
-from tilebuild.optable import OPERATORS
+from tilebuild.ir.types import DTYPES, TileType, ViewType
+from tilebuild.optable import COMPOSED, OPERATORS
 from tilebuild.plan.bounds import nonnegative
 from tilebuild.plan.expr import Expr, Predicate, build_bounded, const, sym
 
@@ -48,9 +49,10 @@ _SCALAR = (ast.Add, ast.Sub, ast.Mult, ast.Div)
 _COMPARE: Mapping[type[ast.cmpop], str] = {
     ast.Eq: "==", ast.NotEq: "!=", ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=",
 }  # fmt: skip
-_OPERATORS = "tiles have + - * / & | ^ and comparisons; see also tb.minimum, tb.maximum and tb.exp"
+_OPERATORS = "tiles have + - * / // % ** & | ^ << >> and comparisons; see also tb.minimum, tb.maximum and tb.exp"
 _VIEW_METHODS = ("tiles", "window")
-_TILE_METHODS = ("max", "min", "sum", "fill", "to")
+_MOST_FACTORS = 64  # of a literal exponent that becomes products
+_TILE_METHODS = ("max", "min", "sum", "prod", *COMPOSITE_METHODS, "fill", "to")
 
 
 class ExpressionLowering(OperandLowering):
@@ -142,12 +144,14 @@ class ExpressionLowering(OperandLowering):
                 return self.built(ViewTransposeOp(value))
             if node.attr == "T":
                 return self.built(TransposeOp(value))
+            if node.attr == "shape" and isinstance(value.type, TileType):
+                return value.type.shape
             if node.attr == "col" and is_view:
                 return self.built(ViewColumnOp(value))
         methods = _VIEW_METHODS if is_view else _TILE_METHODS
         if node.attr in methods:
             return Method(value, node.attr)
-        known = [*methods, "T", *(["col"] if is_view else [])]
+        known = [*methods, "T", "col" if is_view else "shape"]
         raise self.fail(
             "E115",
             f"{show(value)} has no attribute {node.attr}{did_you_mean(node.attr, known)}",
@@ -163,11 +167,9 @@ class ExpressionLowering(OperandLowering):
             return float(name)
         if name in self.builtins():
             return Builtin(name)
-        composites = self.library.scope(MODULE).names
-        found = composites.get(name)
-        if isinstance(found, Function) and not name.startswith("_"):
-            return Helper(found)
-        public = (n for n, b in composites.items() if isinstance(b, Function) and not n.startswith("_"))
+        public = {n: f for n, f in composites(self.library).items() if not n.startswith("_")}
+        if name in public:
+            return Helper(public[name])
         known = [*DTYPES, *self.builtins(), *public]
         raise self.fail("E101", f"tilebuild has no {name}{did_you_mean(name, known)}", node)
 
@@ -203,13 +205,42 @@ class ExpressionLowering(OperandLowering):
         return plain(build_bounded(_INTEGER[op], [a, b]))
 
     def elementwise(self, op: type[ast.operator] | type[ast.cmpop], a: Value, b: Value, node: ast.AST) -> Value:
+        if op is ast.Pow:
+            return self.power(a, b, node)
         name = OPERATORS.get(op.__name__)
         if name is None:
             raise self.fail(
                 "E204", f"`{source_text(node)}`: this operator is not defined on tiles and scalars", node, _OPERATORS
             )
         left, right = self.pair(a, b, node)
+        if name in COMPOSED and dtype_of(left.type) == dtype_of(right.type) == "f32":
+            return self.composite(COMPOSED[name], [left, right], node)
         return self.built(BinaryOp(name, left, right))
+
+    def power(self, a: Value, b: Value, node: ast.AST) -> Value:
+        """A literal whole exponent is so many products; the rest is the library's `pow`."""
+        if not (isinstance(a, SSAValue) and type(b) is int and abs(b) <= _MOST_FACTORS):
+            left, right = self.pair(a, b, node)
+            return self.composite("pow", [left, right], node)
+        base = self.ssa(a, node)
+        dtype = dtype_of(base.type)
+        if b < 0 and dtype != "f32":
+            raise self.fail("E204", f"{dtype} values have no negative powers", node, "`.to(tb.f32)` first")
+        if b == 0:
+            one = self.number(1, node, dtype)
+            return self.built(SelectOp(self.built(BinaryOp("eq", base, base)), one, one))
+        result: SSAValue | None = None
+        factor, rest = base, abs(b)
+        while True:
+            if rest & 1:
+                result = factor if result is None else self.built(BinaryOp("mul", result, factor))
+            rest >>= 1
+            if not rest and result is not None:
+                return result if b > 0 else self.built(UnaryOp("recip", result))
+            factor = self.built(BinaryOp("mul", factor, factor))
+
+    def composite(self, name: str, args: list[Value], node: ast.AST) -> Value:
+        raise NotImplementedError  # a call lowering: a helper of the library
 
     def pair(self, a: Value, b: Value, node: ast.AST) -> tuple[SSAValue, SSAValue]:
         """Two operands of one dtype: that of the one that already is a value."""

@@ -1,9 +1,10 @@
 """Composite operations, written in the tile language itself: `tb.gelu(t)` in a kernel.
 
-The compiler inlines them from this text for every target; the reference path executes them on tiles. All take and
-give f32 tiles of one shape, except for the reductions at the end. NaN gives NaN. Errors are stated in units in the
-last place of the exact result (ulp), or against a scale where a result near zero is a small difference; they include
-those of the cpu target's operations, with and without fused multiply-adds, and of NumPy's on the reference path.
+The compiler inlines them from this text for every target; the reference path executes them on tiles. Mathematical
+functions are beside them, in `functions`. All take and give f32 tiles of one shape, except for the reductions at the
+end. NaN gives NaN. Errors are stated in units in the last place of the exact result (ulp), or against a scale where a
+result near zero is a small difference; they include those of the cpu target's operations, with and without fused
+multiply-adds, and of NumPy's on the reference path.
 docs/accuracy.md has what was measured.
 
 Coefficients: `python -m tilebuild.targets.cpu.fit`.
@@ -142,6 +143,15 @@ def _expm1_negative(x: tb.Tile) -> tb.Tile:
 
 
 @tb.fn
+def expm1(x: tb.Tile) -> tb.Tile:
+    """exp(x) - 1, within 8 ulp."""
+    c = tb.maximum(tb.minimum(0.5 * x, 0.5), -_TANH_END)
+    u = c * c
+    n = c * _tanh_p(u)
+    return tb.where(x > 1.0, tb.exp(x) - 1.0, (n + n) / (_tanh_q(u) - n))
+
+
+@tb.fn
 def elu(x: tb.Tile, alpha: float | tb.f32 = 1.0) -> tb.Tile:
     """x where x > 0, else alpha * (exp(x) - 1), within 9 ulp."""
     return tb.where(x > 0.0, x, alpha * _expm1_negative(x))
@@ -165,21 +175,15 @@ def mish(x: tb.Tile) -> tb.Tile:
 
 
 @tb.fn
-def clamp(x: tb.Tile, lo: float | tb.f32, hi: float | tb.f32) -> tb.Tile:
-    """min(max(x, lo), hi), exact."""
-    return tb.minimum(tb.maximum(x, lo), hi)
-
-
-@tb.fn
 def hardtanh(x: tb.Tile, lo: float | tb.f32 = -1.0, hi: float | tb.f32 = 1.0) -> tb.Tile:
     """min(max(x, lo), hi), exact."""
-    return clamp(x, lo, hi)
+    return tb.clamp(x, lo, hi)
 
 
 @tb.fn
 def hardsigmoid(x: tb.Tile) -> tb.Tile:
     """min(max(x + 3, 0), 6) / 6, within 2**-23."""
-    return clamp(x + 3.0, 0.0, 6.0) / 6.0
+    return tb.clamp(x + 3.0, 0.0, 6.0) / 6.0
 
 
 @tb.fn
@@ -220,3 +224,44 @@ def logsumexp(x: tb.Tile, axis: int = 1) -> tb.Tile:
     m = x.max(axis)
     m = tb.where(tb.abs(m) < tb.inf, m, 0.0)
     return m + tb.log(tb.exp(x - m).sum(axis))
+
+
+@tb.fn
+def scale(x: tb.Tile, factor: float | tb.f32) -> tb.Tile:
+    """x * factor, rounded once."""
+    return x * factor
+
+
+@tb.fn
+def layernorm(  # noqa: PLR0917
+    x: tb.Tile, w: tb.Tile, b: tb.Tile, n: int, eps: float | tb.f32 = 1e-5, axis: int = 1
+) -> tb.Tile:
+    """(x - mean) / sqrt(variance + eps) * w + b over an axis that the tile holds whole and that has n valid lanes.
+
+    The variance is that of the n numbers themselves (divided by n), computed from their distances to the mean.
+    """
+    d = x - x.sum(axis) / n
+    return d * tb.rsqrt((d * d).sum(axis) / n + eps) * w + b
+
+
+@tb.fn
+def rmsnorm(x: tb.Tile, w: tb.Tile, n: int, eps: float | tb.f32 = 1e-5, axis: int = 1) -> tb.Tile:
+    """x / sqrt(mean of x * x + eps) * w over an axis that the tile holds whole and that has n valid lanes."""
+    return x * tb.rsqrt((x * x).sum(axis) / n + eps) * w
+
+
+@tb.fn
+def rope(a: tb.Tile, b: tb.Tile, cosine: tb.Tile, sine: tb.Tile) -> tuple[tb.Tile, tb.Tile]:
+    """The points (a, b) turned by the angles with these cosines and sines: two tiles, `a, b = tb.rope(a, b, c, s)`.
+
+    Rotary position embedding (Su et al., RoFormer, 2021) with a and b the two halves of a head, or its even and odd
+    columns, whichever the model pairs. Within 3 * 2**-24 * (|a| + |b|).
+    """
+    return a * cosine - b * sine, b * cosine + a * sine
+
+
+@tb.fn
+def cross_entropy(x: tb.Tile, target: tb.Tile) -> tb.Tile:
+    """logsumexp(x) - x[target] of each row, [R, 1]: what -log_softmax gives at the column that `target` (i32, [R, 1])
+    names. The tile holds whole rows; a target that is no valid column counts as a logit of 0."""
+    return logsumexp(x, 1) - tb.where(tb.iota(x.shape[1], 1) == target, x, 0.0).sum(1)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 _FLOATS = ("f32",)
 _NUMBERS = ("f32", "i32", "u32")
 _BITS = ("i32", "u32", "bool")
-REDUCTIONS = ("sum", "max", "min")
+_INTEGERS = ("i32", "u32")
+REDUCTIONS = ("sum", "max", "min", "prod")
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ RULES: Mapping[str, Rule] = {
     **{name: _elementwise(1, _NUMBERS) for name in ("neg", "abs")},
     **{
         name: _elementwise(1, _FLOATS)
-        for name in ("exp", "exp2", "log", "log2", "sqrt", "rsqrt", "recip", "floor", "ceil")
+        for name in ("exp", "exp2", "log", "log2", "sqrt", "rsqrt", "recip", "floor", "ceil", "round", "trunc")
     },
     "not": _elementwise(1, _BITS),
     **{name: _elementwise(2, _NUMBERS) for name in ("add", "sub", "mul", "maximum", "minimum")},
     "div": _elementwise(2, _FLOATS),
+    **{name: _elementwise(2, _INTEGERS) for name in ("floordiv", "mod", "shl", "shr")},
     **{name: _elementwise(2, _BITS) for name in ("and", "or", "xor")},
     **{name: _elementwise(2, _NUMBERS, "bool") for name in ("lt", "le", "gt", "ge", "eq", "ne")},
     **{name: Rule("reduce", 1, _NUMBERS, attributes=("axis",)) for name in REDUCTIONS},

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from tilebuild.optable import OPERATORS, OPS, Op
+from tilebuild.optable import COMBINE, IDENTITY, OPERATORS, OPS, Op
 
 DTYPES = ("f32", "i32", "u32")
-IDENTITY = {
-    ("sum", "f32"): "0.0", ("max", "f32"): "-tb.inf", ("min", "f32"): "tb.inf",
-    ("sum", "i32"): "0", ("max", "i32"): "-2147483648", ("min", "i32"): "2147483647",
-    ("sum", "u32"): "0", ("max", "u32"): "0", ("min", "u32"): "4294967295",
-}  # fmt: skip
-_SYMBOLS = {"Add": "+", "Sub": "-", "Mult": "*", "Div": "/", "BitAnd": "&", "BitOr": "|", "BitXor": "^", "Lt": "<",
+_SYMBOLS = {"Add": "+", "Sub": "-", "Mult": "*", "Div": "/", "FloorDiv": "//", "Mod": "%", "LShift": "<<",
+            "RShift": ">>",             "BitAnd": "&", "BitOr": "|", "BitXor": "^", "Lt": "<",
             "LtE": "<=", "Gt": ">", "GtE": ">=", "Eq": "==", "NotEq": "!=", "USub": "-", "Invert": "~"}  # fmt: skip
 _BY_OPERATOR = {name: _SYMBOLS[node] for node, name in OPERATORS.items()}
+
+
+_JOINED = {
+    "add": "{0} + {1}", "mul": "{0} * {1}", "maximum": "tb.maximum({0}, {1})", "minimum": "tb.minimum({0}, {1})",
+}  # fmt: skip
 
 
 def of_kind(kind: str, dtype: str) -> list[Op]:
@@ -61,31 +62,23 @@ def _reduce(dtype: str, axis: int) -> str:
     kept, other = ("N", "M") if axis == 0 else ("M", "N")
     shape = "(1, BN)" if axis == 0 else "(BM, 1)"
     tile = "t, p" if axis == 0 else "p, t"
-    starts = (
-        "".join(f"    {n} = tb.full({shape}, {IDENTITY[n, dtype]}, tb.{dtype})\n" for n in ("sum", "max", "min"))
-        .replace("    sum ", "    total ")
-        .replace("    max ", "    high ")
-        .replace("    min ", "    low ")
+    made = [op.name for op in of_kind("reduce", dtype)]
+    starts = "".join(
+        f"    r_{n} = tb.full({shape}, {IDENTITY[n, dtype].replace('inf', 'tb.inf')}, tb.{dtype})\n" for n in made
     )
+    outputs = "".join(f"    o_{n}: tb.Out[tb.{dtype}, {kept}],\n" for n in made)
+    steps = "".join(f"        r_{n} = {_JOINED[COMBINE[n]].format(f'r_{n}', f'a.{n}({axis})')}\n" for n in made)
     where = "tiles(BN)[p]" if axis == 0 else "col.tiles(BM, 1)[p, 0]"
+    stores = "".join(f"    o_{n}.{where} = r_{n}\n" for n in made)
     return f"""@tb.kernel(variants=[tb.V(BM=5, BN=6, when="N <= 30"), tb.V(BM=3, BN=150)])
 def reduce{axis}_{dtype}(
     x: tb.In[tb.{dtype}, M, N],
-    o_sum: tb.Out[tb.{dtype}, {kept}],
-    o_max: tb.Out[tb.{dtype}, {kept}],
-    o_min: tb.Out[tb.{dtype}, {kept}],
-    *, BM: tb.Const, BN: tb.Const,
+{outputs}    *, BM: tb.Const, BN: tb.Const,
 ):
     p = tb.program(tb.cdiv({kept}, B{kept}))
 {starts}    for t in tb.range(tb.cdiv({other}, B{other})):
         a = x.tiles(BM, BN)[{tile}]
-        total = total + a.sum({axis})
-        high = tb.maximum(high, tb.max(a, {axis}))
-        low = tb.minimum(low, a.min({axis}))
-    o_sum.{where} = total
-    o_max.{where} = high
-    o_min.{where} = low
-"""
+{steps}{stores}"""
 
 
 _CASTS = """@tb.kernel

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilebuild.lang import library
+from tilebuild.lang import functions, library
 from tilebuild.optable import OPS
 from tilebuild.targets.cpu import fit
 
@@ -59,7 +59,9 @@ EXPORT void {name}({parameters}, {result_type} *y, int64_t n)
 
 def function_of(op: str, dtype: str) -> str:
     """The prelude's name of an operation: u32 and bool share those of i32 where the bits come out the same."""
-    own = dtype == "f32" or op in ("abs", "maximum", "minimum", "lt", "le", "gt", "ge", "max", "min")
+    own = dtype == "f32" or op in (
+        "abs", "maximum", "minimum", "floordiv", "mod", "shr", "lt", "le", "gt", "ge", "max", "min",
+    )  # fmt: skip
     return f"tb_{op}_{dtype if own and dtype != 'bool' else 'i32'}"
 
 
@@ -226,6 +228,8 @@ def numpy_result(op: str, *args: np.ndarray) -> np.ndarray:
     with np.errstate(all="ignore"):
         if op == "rsqrt":
             return 1 / np.sqrt(args[0])
+        if op in ("shl", "shr"):
+            args = (args[0], args[1] & args[1].dtype.type(31))
         return getattr(np, OPS[op].numpy)(*args)
 
 
@@ -265,13 +269,19 @@ def check_reduction(lib: Library, op: str, dtype: str) -> None:
         part = np.ascontiguousarray(x[len(x) - i - lib.lanes : len(x) - i])  # the edges come last
         found = np.array([lib.call(f"{op}_{dtype}", part, result=result)], NUMPY[dtype])[0]
         with np.errstate(all="ignore"):
-            if (op, dtype) == ("sum", "f32"):
+            if (op, dtype) == ("prod", "f32"):
+                wide = part.astype(np.float64).prod()
+                if np.isfinite(wide) and 1e-30 < abs(wide) < 1e30 and np.abs(np.log2(np.abs(part))).sum() < 120:
+                    assert abs(float(found) - wide) <= len(part) * 2**-24 * abs(wide)
+            elif (op, dtype) == ("sum", "f32"):
                 if not np.isfinite(part).all() or np.abs(part).astype(np.float64).sum() > 3e38:
                     continue
                 bound = math.log2(lib.lanes) * 2**-24 * np.abs(part).sum(dtype=np.float64) + 1e-45
                 assert abs(float(found) - part.sum(dtype=np.float64)) <= bound
             else:
                 expected = getattr(np, op)(part) if op != "sum" else part.sum(dtype=NUMPY[dtype])
+                if op == "prod":
+                    expected = part.prod(dtype=NUMPY[dtype])
                 assert same(found, np.asarray(expected)), (part, found, expected)
 
 
@@ -493,9 +503,10 @@ def test_dispatch(levels: tuple[int, ...], tmp_path: Path) -> None:
 
 
 def committed(problem: fit.Problem) -> tuple[fit.Fit, float]:
-    """The coefficients in prelude.h or library.py, with the error that stands beside them."""
+    """The coefficients in prelude.h, functions.py or library.py, with the error that stands beside them."""
     in_c = problem.prefix.startswith("TB_")
-    text = (HERE / "prelude.h" if in_c else Path(library.__file__)).read_text()
+    files = [HERE / "prelude.h"] if in_c else [Path(m.__file__) for m in (functions, library)]
+    text = "".join(f.read_text() for f in files)
     p, q = [0.0] * (problem.degrees[0] + 1), [1.0] * (problem.degrees[1] + 1)
     for name, part, i in fit.names(problem):
         value = re.search(rf"^(?:#define )?{name}(?: =)? (\S+?)f?$", text, re.M)

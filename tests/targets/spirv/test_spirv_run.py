@@ -98,10 +98,11 @@ def test_nan_and_infinity(operations: Package) -> None:
     x = np.array([[inf, -inf, nan, 0.0, -0.0, 89.0, -104.0, 1e-40, -1.0, 128.0, nan, 1.0, 2.0**-149]], np.float32)
     y = np.array([[nan, nan, inf, inf, -inf, nan, 1.0, 0.0, nan, -inf, nan, 0.0, -1.0]], np.float32)
     np.seterr(all="ignore")
-    names = ["neg", "abs", "exp", "exp2", "log", "log2", "sqrt", "rsqrt", "recip", "floor", "ceil"]
+    names = ["neg", "abs", "exp", "exp2", "log", "log2", "sqrt", "rsqrt", "recip", "floor", "ceil",
+             "round", "trunc"]
     wide = x.astype(np.float64)
     want = [-wide, abs(wide), np.exp(wide), np.exp2(wide), np.log(wide), np.log2(wide), np.sqrt(wide),
-            1 / np.sqrt(wide), 1 / wide, np.floor(wide), np.ceil(wide)]
+            1 / np.sqrt(wide), 1 / wide, np.floor(wide), np.ceil(wide), np.rint(wide), np.trunc(wide)]
     # a device may flush subnormal numbers, arguments or results
     flushable = (abs(wide) < 2.0**-126) & (wide != 0)
     for name, got, expected in zip(names, kernels.unary_f32(x, y, target="spirv"), want, strict=True):

@@ -63,6 +63,10 @@ def sum(x: Any, axis: int) -> Tile:
     return reduce("sum", x, axis)
 
 
+def prod(x: Any, axis: int) -> Tile:
+    return reduce("prod", x, axis)
+
+
 def max(*args: Any, **kwargs: Any) -> Any:
     """Of a tile over an axis, or of two or more integers."""
     return _extreme("max", builtins.max, args, kwargs)

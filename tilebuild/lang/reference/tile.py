@@ -11,9 +11,10 @@ from tilebuild.lang import types
 from tilebuild.lang.reference import dtypes
 from tilebuild.lang.reference.dtypes import NUMPY, Values, scalar
 from tilebuild.lang.reference.errors import fail
-from tilebuild.optable import OPS, STORAGE
+from tilebuild.optable import COMPOSED, IDENTITY, OPS, STORAGE
 
 Pair = tuple[int, int]
+_MOST_FACTORS = 64  # of a literal exponent that becomes products
 
 
 def _operators(op: str) -> tuple[Callable[[Tile, Any], Any], Callable[[Tile, Any], Any]]:
@@ -59,6 +60,10 @@ class Tile(types.Tile):
     __sub__, __rsub__ = _operators("sub")
     __mul__, __rmul__ = _operators("mul")
     __truediv__, __rtruediv__ = _operators("div")
+    __floordiv__, __rfloordiv__ = _operators("floordiv")
+    __mod__, __rmod__ = _operators("mod")
+    __lshift__, __rlshift__ = _operators("shl")
+    __rshift__, __rrshift__ = _operators("shr")
     __and__, __rand__ = _operators("and")
     __or__, __ror__ = _operators("or")
     __xor__, __rxor__ = _operators("xor")
@@ -66,6 +71,12 @@ class Tile(types.Tile):
     __le__, __ge__ = _operators("le")[0], _operators("ge")[0]
     __eq__, __ne__ = _operators("eq")[0], _operators("ne")[0]
     __hash__ = None  # type: ignore[assignment]
+
+    def __pow__(self, other: Any) -> Any:
+        return power(self, other)
+
+    def __rpow__(self, other: Any) -> Any:
+        return _composite("pow", other, self)
 
     def __neg__(self) -> Any:
         return elementwise("neg", self)
@@ -92,6 +103,21 @@ class Tile(types.Tile):
     def min(self, axis: int) -> Tile:
         return reduce("min", self, axis)
 
+    def prod(self, axis: int) -> Tile:
+        return reduce("prod", self, axis)
+
+    def any(self, axis: int) -> Any:
+        return _composite("any", self, axis)
+
+    def all(self, axis: int) -> Any:
+        return _composite("all", self, axis)
+
+    def argmax(self, axis: int) -> Any:
+        return _composite("argmax", self, axis)
+
+    def argmin(self, axis: int) -> Any:
+        return _composite("argmin", self, axis)
+
     def fill(self, value: Any) -> Tile:
         """Fully valid, with `value` in the lanes that were not."""
         return Tile(around(self.live, self.shape, scalar(value, self.dtype)), self.shape, self.dtype)
@@ -116,19 +142,48 @@ def describe(value: Any) -> str:
     return f"{type(value).__name__} {value!r}"
 
 
-def _rsqrt(x: Values) -> Values:
-    return np.reciprocal(np.sqrt(x))
-
-
-_NUMPY: dict[str, Callable[..., Any]] = {n: _rsqrt if n == "rsqrt" else getattr(np, op.numpy) for n, op in OPS.items()}
+_OWN: dict[str, Callable[..., Any]] = {  # where NumPy has no such function, or leaves a case open
+    "rsqrt": lambda x: np.reciprocal(np.sqrt(x)),
+    "shl": lambda a, b: np.left_shift(a, b & b.dtype.type(31)),
+    "shr": lambda a, b: np.right_shift(a, b & b.dtype.type(31)),
+}
+_NUMPY: dict[str, Callable[..., Any]] = {n: _OWN.get(n) or getattr(np, op.numpy) for n, op in OPS.items()}
 
 
 def elementwise(name: str, *operands: Any) -> Any:
     """A unary, binary or compare operation of the table; scalars alone give a scalar."""
     dtype = one_dtype(name, operands)
+    if name in COMPOSED and dtype == "f32":
+        return _composite(COMPOSED[name], *operands)
     require_dtype(name, dtype)
     result = "bool" if OPS[name].result == "bool" else dtype
     return _lanewise(_NUMPY[name], operands, [dtype] * len(operands), result)
+
+
+def _composite(name: str, *operands: Any) -> Any:
+    """A composite of the library, which is built of the operations here."""
+    from tilebuild.lang import functions
+
+    return getattr(functions, name)(*operands)
+
+
+def power(base: Tile, exponent: Any) -> Any:
+    """A literal whole exponent is so many products; the rest is the library's `pow`."""
+    if type(exponent) is not int or abs(exponent) > _MOST_FACTORS:
+        return _composite("pow", base, exponent)
+    if exponent < 0 and base.dtype != "f32":
+        fail("E204", f"{base.dtype} values have no negative powers", ".to(tb.f32) first")
+    if exponent == 0:
+        return where(elementwise("eq", base, base), *[scalar(1, base.dtype)] * 2)
+    result: Any = None
+    factor, rest = base, abs(exponent)
+    while rest:
+        if rest & 1:
+            result = factor if result is None else result * factor
+        rest >>= 1
+        if rest:
+            factor = factor * factor
+    return result if exponent > 0 else elementwise("recip", result)
 
 
 def where(condition: Any, a: Any, b: Any) -> Any:
@@ -187,7 +242,8 @@ def _broadcast_axis(tiles: Sequence[Tile], axis: int) -> Pair:
     return extent, min((t.valid[axis] * (extent // t.shape[axis]) for t in tiles), default=1)
 
 
-_IDENTITY = {("sum", "f32"): 0, ("sum", "i32"): 0, ("sum", "u32"): 0, ("max", "f32"): -np.inf, ("min", "f32"): np.inf}
+# Integers have no greatest and no least number of their own to start from.
+_IDENTITY = {k: float(v) for k, v in IDENTITY.items() if k[1] == "f32" or k[0] in ("sum", "prod")}
 
 
 def reduce(name: str, tile: Any, axis: int) -> Tile:
@@ -209,7 +265,7 @@ def reduce(name: str, tile: Any, axis: int) -> Tile:
         lanes = (1, live.shape[1]) if axis == 0 else (live.shape[0], 1)
         live = np.full(lanes, _IDENTITY[name, tile.dtype], live.dtype)
     with np.errstate(all="ignore"):
-        reduced = _NUMPY[name](live, axis=axis, keepdims=True)  # 64-bit sums of integers wrap in the tile
+        reduced = _NUMPY[name](live, axis=axis, keepdims=True)  # 64-bit results of integers wrap in the tile
     shape = (1, tile.shape[1]) if axis == 0 else (tile.shape[0], 1)
     return Tile(around(reduced, shape), (reduced.shape[0], reduced.shape[1]), tile.dtype)
 

@@ -60,6 +60,8 @@ def _over_root(f: Function) -> Function:
 
 # A little wider than [-ln(2)/2, ln(2)/2]: the argument is rounded before it is reduced.
 _HALF_LN2 = 0.3467
+# The same of [-pi/4, pi/4].
+_QUARTER_PI = 0.7855
 PROBLEMS = (
     Problem(
         "TB_EXP_", "exp(r) = 1 + (r + r*r * P(r))", -_HALF_LN2, _HALF_LN2, (4, 0),
@@ -85,6 +87,18 @@ PROBLEMS = (
         "_ERF_", "erf(x) = x * P(x*x) / Q(x*x)", 1e-12, 3.925**2, (5, 5),
         _over_root(_erf), lambda t: 1 / _over_root(_erf)(t),
         q0=1.8125,  # P's constant term is q0 * 2/sqrt(pi), which is close to a float32 number
+    ),
+    Problem(
+        "_SIN_", "sin(r) = r + r*u * P(u), u = r*r", 1e-3, _QUARTER_PI**2, (2, 0),
+        lambda u: (_over_root(np.sin)(u) - 1) / u, lambda u: u / _over_root(np.sin)(u),
+    ),
+    Problem(
+        "_COS_", "cos(r) = 1 - u/2 + u*u * P(u), u = r*r", 1e-2, _QUARTER_PI**2, (2, 0),
+        lambda u: (np.cos(np.sqrt(u)) - 1 + u / 2) / (u * u), lambda u: u * u / np.cos(np.sqrt(u)),
+    ),
+    Problem(
+        "_ATAN_", "atan(t) = t * P(t*t) / Q(t*t)", 1e-12, 1.0, (3, 3),
+        _over_root(np.arctan), lambda u: 1 / _over_root(np.arctan)(u),
     ),
 )  # fmt: skip
 

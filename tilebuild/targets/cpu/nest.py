@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from tilebuild.diagnostics import Span
+from tilebuild.optable import COMBINE, IDENTITY
 from tilebuild.plan.expr import Expr, const, parse
 from tilebuild.plan.model import Access, Buffer, Global, Instr, Placed, Plan
 from tilebuild.plan.tree import Node
@@ -25,15 +26,9 @@ from tilebuild.targets.cpu.ctext import (
 )
 from tilebuild.targets.cpu.lines import Lines
 
-_REDUCTIONS = ("sum", "max", "min")
-_COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
 _UNROLL = 4
-_IDENTITY = {
-    ("sum", "f32"): "0.0", ("max", "f32"): "-inf", ("min", "f32"): "inf",
-    ("sum", "i32"): "0", ("max", "i32"): str(-(1 << 31)), ("min", "i32"): str((1 << 31) - 1),
-    ("sum", "u32"): "0", ("max", "u32"): "0", ("min", "u32"): str((1 << 32) - 1),
-}  # fmt: skip
-_UNSIGNED = ("maximum", "minimum", "lt", "le", "gt", "ge", "abs")  # u32 differs from i32
+# u32 differs from i32
+_UNSIGNED = ("maximum", "minimum", "lt", "le", "gt", "ge", "abs", "floordiv", "mod", "shr")
 
 
 def global_strides(plan: Plan, buffer: str) -> tuple[str, str]:
@@ -177,11 +172,11 @@ class NestEmitter:
 
     def sweep(self) -> None:
         lines = self.lines
-        reductions = [i for i in self.instructions if i.op in _REDUCTIONS and self.along_inner(i)]
+        reductions = [i for i in self.instructions if i.op in COMBINE and self.along_inner(i)]
         copies = _UNROLL if reductions and self.shape[self.inner] >= 16 * _UNROLL else 1
         for i in reductions:
             dtype = self.buffers[i.writes[0].buffer].dtype
-            identity = f"tb_splat_{SUFFIXES[dtype]}({literal(_IDENTITY[i.op, dtype], dtype)})"
+            identity = f"tb_splat_{SUFFIXES[dtype]}({literal(IDENTITY[i.op, dtype], dtype)})"
             for u in range(copies):
                 lines.add(f"{VECTORS[dtype]} a{i.id}_{u} = {identity};", i.span)
         lines.add("int64_t c = 0;")
@@ -206,7 +201,7 @@ class NestEmitter:
 
     def finish(self, i: Instr, copies: int) -> None:
         buffer = self.buffers[i.writes[0].buffer]
-        combine = self.function(_COMBINE[i.op], buffer.dtype)
+        combine = self.function(COMBINE[i.op], buffer.dtype)
         total = f"a{i.id}_0"
         for u in range(1, copies):
             total = f"{combine}({total}, a{i.id}_{u})"
@@ -218,7 +213,7 @@ class NestEmitter:
         for i in self.instructions:
             if i.op == "store":
                 self.store(i, lane)
-            elif i.op in _REDUCTIONS:
+            elif i.op in COMBINE:
                 self.reduce(i, lane)
             elif not (i.op in ("full", "param", "index") and self.is_scalar(i.writes[0])):
                 self.compute(i, lane)
@@ -275,11 +270,11 @@ class NestEmitter:
         out = i.writes[0]
         buffer = self.buffers[out.buffer]
         value = self.read(i.reads[0], lane, i.span)
-        combine = self.function(_COMBINE[i.op], buffer.dtype)
+        combine = self.function(COMBINE[i.op], buffer.dtype)
         suffix = SUFFIXES[buffer.dtype]
         if self.along_inner(i):
             if lane.left is not None:
-                identity = literal(_IDENTITY[i.op, buffer.dtype], buffer.dtype)
+                identity = literal(IDENTITY[i.op, buffer.dtype], buffer.dtype)
                 value = f"tb_select_{suffix}(tb_mask_n(left), {value}, tb_splat_{suffix}({identity}))"
             self.lines.add(f"a{i.id}_{lane.copy} = {combine}(a{i.id}_{lane.copy}, {value});", i.span)
             return

@@ -64,11 +64,18 @@ typedef int32_t tb_i32u_ __attribute__((vector_size(VL * 4), aligned(4), may_ali
 #define TB_F1_(op, a) ((tb_f32v)TB_X86_(op)((tb_ps_)(a)))
 #define TB_F2_(op, a, b) ((tb_f32v)TB_X86_(op)((tb_ps_)(a), (tb_ps_)(b)))
 #define TB_I2_(op, a, b) ((tb_i32v)TB_X86_(op)((tb_epi_)(a), (tb_epi_)(b)))
+#if VL == 16
+#define TB_ROUND_PS_(a, how) ((tb_f32v)_mm512_roundscale_ps((tb_ps_)(a), (how) | _MM_FROUND_NO_EXC))
+#else
+#define TB_ROUND_PS_(a, how) ((tb_f32v)TB_X86_(round_ps)((tb_ps_)(a), (how) | _MM_FROUND_NO_EXC))
+#endif
 TB_FN tb_f32v tb_splat_f32(float s) { return (tb_f32v)TB_X86_(set1_ps)(s); }
 TB_FN tb_i32v tb_splat_i32(int32_t s) { return (tb_i32v)TB_X86_(set1_epi32)(s); }
 TB_FN tb_f32v tb_sqrt_f32(tb_f32v a) { return TB_F1_(sqrt_ps, a); }
 TB_FN tb_f32v tb_floor_f32(tb_f32v a) { return TB_F1_(floor_ps, a); }
 TB_FN tb_f32v tb_ceil_f32(tb_f32v a) { return TB_F1_(ceil_ps, a); }
+TB_FN tb_f32v tb_round_f32(tb_f32v a) { return TB_ROUND_PS_(a, _MM_FROUND_TO_NEAREST_INT); }
+TB_FN tb_f32v tb_trunc_f32(tb_f32v a) { return TB_ROUND_PS_(a, _MM_FROUND_TO_ZERO); }
 TB_FN tb_i32v tb_maximum_i32(tb_i32v a, tb_i32v b) { return TB_I2_(max_epi32, a, b); }
 TB_FN tb_i32v tb_minimum_i32(tb_i32v a, tb_i32v b) { return TB_I2_(min_epi32, a, b); }
 TB_FN tb_i32v tb_maximum_u32(tb_i32v a, tb_i32v b) { return TB_I2_(max_epu32, a, b); }
@@ -85,6 +92,8 @@ TB_FN tb_i32v tb_splat_i32(int32_t s) { return (tb_i32v)vdupq_n_s32(s); }
 TB_FN tb_f32v tb_sqrt_f32(tb_f32v a) { return (tb_f32v)vsqrtq_f32((float32x4_t)a); }
 TB_FN tb_f32v tb_floor_f32(tb_f32v a) { return (tb_f32v)vrndmq_f32((float32x4_t)a); }
 TB_FN tb_f32v tb_ceil_f32(tb_f32v a) { return (tb_f32v)vrndpq_f32((float32x4_t)a); }
+TB_FN tb_f32v tb_round_f32(tb_f32v a) { return (tb_f32v)vrndnq_f32((float32x4_t)a); }
+TB_FN tb_f32v tb_trunc_f32(tb_f32v a) { return (tb_f32v)vrndq_f32((float32x4_t)a); }
 TB_FN tb_i32v tb_maximum_i32(tb_i32v a, tb_i32v b) { return (tb_i32v)vmaxq_s32((int32x4_t)a, (int32x4_t)b); }
 TB_FN tb_i32v tb_minimum_i32(tb_i32v a, tb_i32v b) { return (tb_i32v)vminq_s32((int32x4_t)a, (int32x4_t)b); }
 TB_FN tb_i32v tb_maximum_u32(tb_i32v a, tb_i32v b) { return (tb_i32v)vmaxq_u32((uint32x4_t)a, (uint32x4_t)b); }
@@ -218,6 +227,39 @@ TB_FN tb_i32v tb_and_i32(tb_i32v a, tb_i32v b) { return a & b; }
 TB_FN tb_i32v tb_or_i32(tb_i32v a, tb_i32v b) { return a | b; }
 TB_FN tb_i32v tb_xor_i32(tb_i32v a, tb_i32v b) { return a ^ b; }
 TB_FN tb_i32v tb_not_i32(tb_i32v a) { return ~a; }
+
+/* Only the low five bits of the second operand count. */
+TB_FN tb_i32v tb_shl_i32(tb_i32v a, tb_i32v b) { return (tb_i32v)((tb_u32v_)a << ((tb_u32v_)b & 31u)); }
+TB_FN tb_i32v tb_shr_i32(tb_i32v a, tb_i32v b) { return a >> (b & 31); }
+TB_FN tb_i32v tb_shr_u32(tb_i32v a, tb_i32v b) { return (tb_i32v)((tb_u32v_)a >> ((tb_u32v_)b & 31u)); }
+
+/* Rounded down, lane by lane: no level has a vector division of integers. By 0, which would trap, gives 0; so does
+ * the other operand of a lane that nobody sees. */
+TB_FN int32_t tb_floordiv1_i32_(int32_t a, int32_t b)
+{
+    if (b == 0) return 0;
+    int64_t q = (int64_t)a / b; /* wide: the most negative number by -1 would trap */
+    return (int32_t)(q - (q * b != a && (a < 0) != (b < 0)));
+}
+TB_FN tb_i32v tb_floordiv_i32(tb_i32v a, tb_i32v b)
+{
+    for (int i = 0; i < VL; i++) a[i] = tb_floordiv1_i32_(a[i], b[i]);
+    return a;
+}
+TB_FN tb_i32v tb_mod_i32(tb_i32v a, tb_i32v b)
+{
+    tb_u32v_ q = (tb_u32v_)tb_floordiv_i32(a, b);
+    return (tb_i32v)((tb_u32v_)a - q * (tb_u32v_)b) & (b != 0);
+}
+TB_FN tb_i32v tb_floordiv_u32(tb_i32v a, tb_i32v b)
+{
+    for (int i = 0; i < VL; i++) a[i] = b[i] ? (int32_t)((uint32_t)a[i] / (uint32_t)b[i]) : 0;
+    return a;
+}
+TB_FN tb_i32v tb_mod_u32(tb_i32v a, tb_i32v b)
+{
+    return (tb_i32v)((tb_u32v_)a - (tb_u32v_)tb_floordiv_u32(a, b) * (tb_u32v_)b) & (b != 0);
+}
 
 TB_FN tb_f32v tb_neg_f32(tb_f32v a) { return -a; }
 TB_FN tb_f32v tb_abs_f32(tb_f32v a) { return (tb_f32v)((tb_i32v)a & 0x7fffffff); }
@@ -418,6 +460,9 @@ TB_FN tb_f32v tb_log2_f32(tb_f32v x)
 TB_REDUCE_(sum_f32, float, tb_f32v, tb_add_f32)
 TB_REDUCE_(max_f32, float, tb_f32v, tb_maximum_f32)
 TB_REDUCE_(min_f32, float, tb_f32v, tb_minimum_f32)
+TB_REDUCE_(prod_f32, float, tb_f32v, tb_mul_f32)
+TB_REDUCE_(prod_i32, int32_t, tb_i32v, tb_mul_i32)
+TB_REDUCE_(prod_u32, uint32_t, tb_i32v, tb_mul_i32)
 TB_REDUCE_(sum_i32, int32_t, tb_i32v, tb_add_i32)
 TB_REDUCE_(max_i32, int32_t, tb_i32v, tb_maximum_i32)
 TB_REDUCE_(min_i32, int32_t, tb_i32v, tb_minimum_i32)

@@ -8,6 +8,7 @@ import struct
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from tilebuild.optable import IDENTITY
 from tilebuild.plan.expr import Call, Expr, Sym
 from tilebuild.plan.model import Plan
 
@@ -24,13 +25,12 @@ _UNARY = {
     ("exp", "f32"): "tb_exp({0})", ("exp2", "f32"): "tb_exp2({0})", ("log", "f32"): "tb_log({0})",
     ("log2", "f32"): "tb_log2({0})", ("sqrt", "f32"): "sqrtf({0})", ("rsqrt", "f32"): "1.0f / sqrtf({0})",
     ("recip", "f32"): "1.0f / {0}", ("floor", "f32"): "floorf({0})", ("ceil", "f32"): "ceilf({0})",
+    ("round", "f32"): "rintf({0})", ("trunc", "f32"): "truncf({0})",
 }  # fmt: skip
-_LIMITS = {
-    ("sum", "f32"): "0.0", ("max", "f32"): "-inf", ("min", "f32"): "inf",
-    ("sum", "i32"): "0", ("max", "i32"): str(-(1 << 31)), ("min", "i32"): str((1 << 31) - 1),
-    ("sum", "u32"): "0", ("max", "u32"): "0", ("min", "u32"): str((1 << 32) - 1),
+REDUCTIONS = {"sum": "tb_sum", "max": "tb_maximum", "min": "tb_minimum", "prod": "tb_prod"}
+_CALLED = {  # operations on two operands that are functions of the prelude
+    "maximum": "tb_maximum", "minimum": "tb_minimum", "floordiv": "tb_quotient", "mod": "tb_remainder",
 }  # fmt: skip
-REDUCTIONS = {"sum": "tb_sum", "max": "tb_maximum", "min": "tb_minimum"}
 
 
 def expression(e: Expr) -> str:
@@ -88,13 +88,17 @@ def literal(text: str, dtype: str) -> str:
 
 def identity(op: str, dtype: str) -> str:
     """What a reduction starts from."""
-    return literal(_LIMITS[op, dtype], dtype)
+    return literal(IDENTITY[op, dtype], dtype)
 
 
 def elementwise(op: str, dtype: str, operands: Sequence[str]) -> str:
     """An operation of the table on operands of the dtype."""
-    if op in ("maximum", "minimum"):
-        return f"tb_{op}({', '.join(operands)})"
+    if op in _CALLED:
+        return f"{_CALLED[op]}({', '.join(operands)})"
+    if op == "shl":
+        return f"({TYPES[dtype]})((unsigned){operands[0]} << ((unsigned){operands[1]} & 31u))"
+    if op == "shr":
+        return f"{operands[0]} >> ((unsigned){operands[1]} & 31u)"
     if op in _BINARY:
         left, right = operands
         if op in _WRAPS and dtype == "i32":

@@ -220,6 +220,29 @@ __device__ __forceinline__ float tb_sum(float a, float b) { return a + b; }
 __device__ __forceinline__ unsigned tb_sum(unsigned a, unsigned b) { return a + b; }
 __device__ __forceinline__ int tb_sum(int a, int b) { return (int)((unsigned)a + (unsigned)b); }
 
+//# tb_prod:
+__device__ __forceinline__ float tb_prod(float a, float b) { return a * b; }
+__device__ __forceinline__ unsigned tb_prod(unsigned a, unsigned b) { return a * b; }
+__device__ __forceinline__ int tb_prod(int a, int b) { return (int)((unsigned)a * (unsigned)b); }
+
+//# tb_quotient:
+// Rounded down; 0 by 0, and the most negative number by -1 wraps to itself.
+__device__ __forceinline__ unsigned tb_quotient(unsigned a, unsigned b) { return b ? a / b : 0u; }
+__device__ __forceinline__ int tb_quotient(int a, int b)
+{
+    if (b == 0) return 0;
+    if (b == -1) return (int)(0u - (unsigned)a);
+    const int q = a / b;
+    return q - (a - q * b != 0 && (a < 0) != (b < 0));
+}
+
+//# tb_remainder: tb_quotient
+// With the sign of b; 0 by 0.
+template <class T> __device__ __forceinline__ T tb_remainder(T a, T b)
+{
+    return b == 0 ? 0 : (T)((unsigned)a - (unsigned)tb_quotient(a, b) * (unsigned)b);
+}
+
 //# tb_combine_sum: tb_sum
 // What WIDTH neighbouring threads hold, in all of them.
 template <int WIDTH, class T> __device__ __forceinline__ T tb_combine_sum(T x)
@@ -242,6 +265,14 @@ template <int WIDTH, class T> __device__ __forceinline__ T tb_combine_min(T x)
 {
 #pragma unroll
     for (int w = WIDTH / 2; w > 0; w /= 2) x = tb_minimum(x, __shfl_xor_sync(0xffffffffu, x, w));
+    return x;
+}
+
+//# tb_combine_prod: tb_prod
+template <int WIDTH, class T> __device__ __forceinline__ T tb_combine_prod(T x)
+{
+#pragma unroll
+    for (int w = WIDTH / 2; w > 0; w /= 2) x = tb_prod(x, __shfl_xor_sync(0xffffffffu, x, w));
     return x;
 }
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tilebuild.optable import OPS
 from tilebuild.plan.model import Layout, Space
 
 KIB = 1024
@@ -165,14 +166,8 @@ NOT_IN_PLACE: Mapping[str, tuple[int, ...] | None] = {
 
 # What the language has and this target lacks: what to write instead.
 ALTERNATIVES: Mapping[str, str] = {
-    "exp2": "tb.exp(x * 0.6931471805599453)",
-    "log2": "tb.log(x) * 1.4426950408889634",
-    "floor": "a conversion to i32 and back, for values in its range",
-    "ceil": "a conversion to i32 and back, for values in its range",
+    **{name: op.instead for name, op in OPS.items() if op.instead},
     "select": "tb.maximum and tb.minimum, where they say the same",
-    **dict.fromkeys(("lt", "le", "gt", "ge", "eq", "ne"), "tb.maximum and tb.minimum, where they say the same"),
     "iota": "an array with the numbers, loaded like any other",
     "transpose": "an array that is stored the other way round",
-    "not": "an i32 constant minus the value",
-    "xor": "arithmetic on i32",
 }

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from tilebuild.diagnostics import Span
+from tilebuild.optable import COMBINE
 from tilebuild.plan.expr import Expr, const
 from tilebuild.plan.model import Access, Global, Instr, Placed, Plan
 from tilebuild.plan.tree import Item, Node, tree
@@ -14,7 +15,7 @@ from tilebuild.targets.spirv.builder import Builder
 from tilebuild.targets.spirv.indices import Indices
 from tilebuild.targets.spirv.module import Module
 from tilebuild.targets.spirv.nest import Nest
-from tilebuild.targets.spirv.scalars import COMBINE, Scalars
+from tilebuild.targets.spirv.scalars import Scalars
 from tilebuild.targets.spirv.threads import Key, Threads, extents
 
 _WORKGROUP, _ACQUIRE_RELEASE_WORKGROUP = 2, 0x108  # a scope, and AcquireRelease | WorkgroupMemory

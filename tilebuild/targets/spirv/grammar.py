@@ -136,6 +136,7 @@ DECORATION_OPERAND: Mapping[str, str] = {
     "ArrayStride": "int", "BuiltIn": "BuiltIn", "Binding": "int", "DescriptorSet": "int", "Offset": "int",
 }  # fmt: skip
 EXTENDED: Mapping[str, int] = {
+    "RoundEven": 2, "Trunc": 3,
     "FAbs": 4, "SAbs": 5, "Floor": 8, "Ceil": 9, "Sqrt": 31, "InverseSqrt": 32, "UMin": 38, "SMin": 39, "UMax": 41,
     "SMax": 42, "Fma": 50,
 }  # fmt: skip

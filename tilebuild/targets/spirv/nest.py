@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from tilebuild.optable import COMBINE
 from tilebuild.plan.expr import Expr, const, parse
 from tilebuild.plan.model import Access, Buffer, Distributed, Global, Instr, Plan
 from tilebuild.plan.tree import Node
-from tilebuild.targets.spirv.scalars import COMBINE
 from tilebuild.targets.spirv.threads import Key, Threads, extents
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 
+from tilebuild.optable import IDENTITY
 from tilebuild.targets.spirv.builder import Builder
 
 LN2_HI, LN2_LO = 0.69317627, -2.90889711e-05  # HI has 14 bits: n * LN2_HI is exact for |n| < 1024
@@ -31,7 +32,8 @@ LOG2 = (
 _TWO_THIRDS = 0x3F2AAAAB  # the bits of 2/3
 
 _EXACT = {"add": "FAdd", "sub": "FSub", "mul": "FMul", "div": "FDiv", "neg": "FNegate"}
-_EXTENDED = {"abs": "FAbs", "sqrt": "Sqrt", "rsqrt": "InverseSqrt", "floor": "Floor", "ceil": "Ceil"}
+_EXTENDED = {"abs": "FAbs", "sqrt": "Sqrt", "rsqrt": "InverseSqrt", "floor": "Floor", "ceil": "Ceil",
+             "round": "RoundEven", "trunc": "Trunc"}  # fmt: skip
 _INTEGER = {"add": "IAdd", "sub": "ISub", "mul": "IMul", "neg": "SNegate", "not": "Not", "and": "BitwiseAnd",
             "or": "BitwiseOr", "xor": "BitwiseXor"}  # fmt: skip
 _BOOL = {"not": "LogicalNot", "and": "LogicalAnd", "or": "LogicalOr", "xor": "LogicalNotEqual"}
@@ -45,12 +47,6 @@ _COMPARE: Mapping[str, Mapping[str, str]] = {
 }  # fmt: skip
 _EXTREMES = {("maximum", "i32"): "SMax", ("minimum", "i32"): "SMin", ("maximum", "u32"): "UMax",
              ("minimum", "u32"): "UMin"}  # fmt: skip
-COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
-_IDENTITY = {
-    ("sum", "f32"): "0", ("sum", "i32"): "0", ("sum", "u32"): "0",
-    ("max", "f32"): "-inf", ("max", "i32"): str(-(1 << 31)), ("max", "u32"): "0",
-    ("min", "f32"): "inf", ("min", "i32"): str((1 << 31) - 1), ("min", "u32"): str((1 << 32) - 1),
-}  # fmt: skip
 
 
 class Scalars:
@@ -71,7 +67,7 @@ class Scalars:
         return self.b.constant(self.type(dtype), int(text))
 
     def identity(self, reduction: str, dtype: str) -> int:
-        return self.literal(_IDENTITY[reduction, dtype], dtype)
+        return self.literal(IDENTITY[reduction, dtype], dtype)
 
     def bits(self, dtype: str, value: int) -> int:
         """The 32 bits of a number as another dtype."""
@@ -92,7 +88,38 @@ class Scalars:
             return self._float(op, args)
         if op == "abs":
             return args[0] if dtype == "u32" else self.b.extended("SAbs", self.b.int_t(), *args)
+        if op in ("floordiv", "mod"):
+            return self._division(op, dtype, args[0], args[1])
+        if op in ("shl", "shr"):
+            return self._shift(op, dtype, args[0], args[1])
         return self.b.op(_INTEGER[op], self.type(dtype), *args)
+
+    def _shift(self, op: str, dtype: str, a: int, by: int) -> int:
+        """By the low five bits of the second operand."""
+        right = "ShiftRightArithmetic" if dtype == "i32" else "ShiftRightLogical"
+        low = self.apply("and", dtype, [by, self.literal("31", dtype)])
+        return self.b.op("ShiftLeftLogical" if op == "shl" else right, self.type(dtype), a, low)
+
+    def _division(self, op: str, dtype: str, a: int, b: int) -> int:
+        """Rounded down, and what it leaves; 0 where b is 0. The divisor of a lane whose quotient SPIR-V does not
+        define is 1: 0, and for i32 also -1, where the quotient is -a."""
+        zero, one = self.literal("0", dtype), self.literal("1", dtype)
+        none = self.apply("eq", dtype, [b, zero])
+        if dtype == "u32":
+            quotient = self.b.op("UDiv", self.type(dtype), a, self.select(dtype, none, one, b))
+        else:
+            minus = self.apply("eq", dtype, [b, self.literal("-1", dtype)])
+            safe = self.select(dtype, self.apply("or", "bool", [none, minus]), one, b)
+            towards_zero = self.b.op("SDiv", self.type(dtype), a, safe)
+            rest = self.apply("sub", dtype, [a, self.apply("mul", dtype, [towards_zero, safe])])
+            signs = self.apply("lt", dtype, [self.apply("xor", dtype, [a, safe]), zero])
+            lower = self.apply("and", "bool", [self.apply("ne", dtype, [rest, zero]), signs])
+            down = self.select(dtype, lower, self.apply("sub", dtype, [towards_zero, one]), towards_zero)
+            quotient = self.select(dtype, minus, self.apply("neg", dtype, [a]), down)
+        value = quotient
+        if op == "mod":
+            value = self.apply("sub", dtype, [a, self.apply("mul", dtype, [quotient, b])])
+        return self.select(dtype, none, zero, value)
 
     def _float(self, op: str, args: Sequence[int]) -> int:
         if op in _EXACT:

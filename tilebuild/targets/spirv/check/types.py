@@ -32,7 +32,7 @@ _FIXED: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "ConvertFToS": ("int", ("f32",)),
 }
 _EXTENDED: Mapping[str, tuple[str, int]] = {
-    **dict.fromkeys(("FAbs", "Floor", "Ceil", "Sqrt", "InverseSqrt"), ("f32", 1)),
+    **dict.fromkeys(("FAbs", "RoundEven", "Trunc", "Floor", "Ceil", "Sqrt", "InverseSqrt"), ("f32", 1)),
     "Fma": ("f32", 3), "SAbs": ("int", 1),
     **dict.fromkeys(("UMin", "SMin", "UMax", "SMax"), ("int", 2)),
 }  # fmt: skip
