@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import composites
 import generated
 import kernel_package
 import pytest
@@ -19,7 +20,11 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Package]:
     """Every operation of the table for every dtype, and the structural kernels."""
     kept = os.environ.get("TILEBUILD_TEST_BUILD")  # a folder to keep the build in: only what changed is compiled again
     root = Path(kept) if kept else tmp_path_factory.mktemp("operations")
-    files = {"table": generated.table(), "structural": (HERE / "structural.py").read_text(encoding="utf-8")}
+    files = {
+        "table": generated.table(),
+        "composites": composites.module(),
+        "structural": (HERE / "structural.py").read_text(encoding="utf-8"),
+    }
     project = kernel_package.write(root / "project", "opkernels", files)
     built = kernel_package.build(project, root / "site")
     with kernel_package.on_path(built.site):

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import composites
 import generated
 import numpy as np
 import pytest
@@ -153,6 +154,23 @@ def test_casts(package: Package, how: str, shape: tuple[int, int]) -> None:
     )  # fmt: skip
     for got, expected in zip(package.run("casts", f, i, u, how=how), want):
         np.testing.assert_array_equal(got, expected)
+
+
+# -- written in the language -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_composites(package: Package, how: str, shape: tuple[int, int]) -> None:
+    x, y = composites.inputs(shape, sum(shape))
+    composites.check("pointwise", package.run("pointwise", x, y, how=how), x, y)
+    composites.check("rows", package.run("rows", x, how=how), x)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kernel", ["each0_f32", "each1_f32", "each1_i32", "each0_u32"])
+def test_over_an_axis(package: Package, how: str, kernel: str, shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(sum(shape)).integers(0, 5, shape).astype(NUMPY[kernel[-3:]])  # many are equal
+    composites.check(kernel, package.run(kernel, x, how=how), x)
 
 
 # -- structure --------------------------------------------------------------------------------------------------------

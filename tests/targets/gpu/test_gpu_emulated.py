@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import composites
 import generated
 import gpu_kernels as gpu
 import numpy as np
@@ -186,6 +187,29 @@ def test_casts(table: Emulated, shape: tuple[int, int]) -> None:
     )  # fmt: skip
     for got, expected in zip(table.run("casts", f, i, u), want, strict=True):
         np.testing.assert_array_equal(got, expected)
+
+
+# -- written in the language -------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def composed(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Emulated:
+    kernels = gpu.write(tmp_path_factory.mktemp("composed"), "composedkernels", composites.module())
+    return gpu.emulate(kernels, folder)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+def test_composites(composed: Emulated, shape: tuple[int, int]) -> None:
+    x, y = composites.inputs(shape, sum(shape))
+    composites.check("pointwise", composed.run("pointwise", x, y), x, y)
+    composites.check("rows", composed.run("rows", x), x)
+
+
+@pytest.mark.parametrize("shape", SHAPES, ids=str)
+@pytest.mark.parametrize("kernel", ["each0_f32", "each1_f32", "each1_i32", "each0_u32"])
+def test_over_an_axis(composed: Emulated, kernel: str, shape: tuple[int, int]) -> None:
+    x = np.random.default_rng(sum(shape)).integers(0, 5, shape).astype(operations.NUMPY[kernel[-3:]])
+    composites.check(kernel, composed.run(kernel, x), x)
 
 
 # -- structure ---------------------------------------------------------------------------------------------------------
