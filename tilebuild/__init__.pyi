@@ -2,6 +2,7 @@
 # What a type checker knows of a kernel file: tiles, arrays and scalars, without their extents. A parameter
 # `x: tb.In[tb.f32, M, N]` is Annotated[f32, ...]: an array and a scalar of one dtype share a class here.
 
+import builtins
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, Protocol, TypeVar, overload
 
@@ -84,7 +85,7 @@ class Tile(_Operators["Tile | _Element | float", "Tile"]):
     def argmax(self, axis: int) -> Tile: ...
     def argmin(self, axis: int) -> Tile: ...
     def fill(self, value: _Element | float) -> Tile: ...
-    def to(self, dtype: type[_Element]) -> Tile: ...
+    def to(self, dtype: type[_Element], round: str = ..., sat: builtins.bool = ...) -> Tile: ...
 
 _Place = int | tuple[int, ...]
 

@@ -154,3 +154,32 @@ OPERATORS: Mapping[str, str] = {
 }  # fmt: skip
 # Composites of the library that an operator stands for where the table has no operation for f32.
 COMPOSED: Mapping[str, str] = {"floordiv": "_floordiv", "mod": "_mod"}
+
+# What a conversion computes in: storage is widened first.
+WIDE: Mapping[str, str] = {"f16": "f32", "bf16": "f32", "i8": "i32", "u8": "i32"}
+ROUNDINGS: Mapping[str, str] = {"trunc": "", "nearest": "round", "floor": "floor", "ceil": "ceil"}
+# Composites that bring a number into the range of a narrower dtype, by (what it is computed in, the dtype).
+SATURATED: Mapping[tuple[str, str], str] = {
+    ("f32", "i32"): "_f32_in_i32", ("f32", "u32"): "_f32_in_u32", ("f32", "f16"): "_in_f16", ("f32", "bf16"): "_in_bf16",
+    ("f32", "i8"): "_in_i8", ("f32", "u8"): "_in_u8", ("i32", "i8"): "_in_i8", ("i32", "u8"): "_in_u8",
+    ("i32", "u32"): "_i32_in_u32", ("u32", "i32"): "_u32_in_i32", ("u32", "i8"): "_u32_in_i8", ("u32", "u8"): "_u32_in_u8",
+}  # fmt: skip
+
+
+def conversion(source: str, dtype: str, how: str, sat: bool) -> list[tuple[str, str]]:
+    """The steps of `.to(dtype, round=how, sat=sat)`, each a ("cast", dtype), ("unary", operation) or ("composite", name):
+    the same on the reference path and in the compiler. Raises ValueError where there is no such conversion."""
+    wide = WIDE.get(source, source)
+    target = WIDE.get(dtype, dtype)
+    to_integer = wide == "f32" and target in INTEGERS
+    if how not in ROUNDINGS or (how != "trunc" and not to_integer):
+        known = ", ".join(map(repr, ROUNDINGS))
+        raise ValueError(
+            f"a conversion from {source} to {dtype} does not round by {how!r} (floats to integers: {known})"
+        )
+    steps = [("cast", wide)]
+    if ROUNDINGS[how]:
+        steps.append(("unary", ROUNDINGS[how]))
+    if sat and (wide, dtype) in SATURATED:
+        steps.append(("composite", SATURATED[wide, dtype]))
+    return [*steps, ("cast", target), ("cast", dtype)]

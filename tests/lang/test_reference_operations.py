@@ -190,6 +190,51 @@ def test_conversions():
     assert tile.to(tb.f16).to(tb.f32).live.tolist() == [[-1.75, 2.5, 300.0]]
 
 
+INTEGER_RANGES = {"i8": (-128, 127), "u8": (0, 255), "i32": (-(2**31), 2**31 - 1), "u32": (0, 2**32 - 1)}
+ROUNDED = {"trunc": math.trunc, "nearest": round, "floor": math.floor, "ceil": math.ceil}
+
+
+@pytest.mark.parametrize("how", ROUNDED)
+@pytest.mark.parametrize("dtype", INTEGER_RANGES)
+@pytest.mark.parametrize("source", ["f32", "f16", "bf16"])
+def test_saturating_conversions_of_floats(source, dtype, how):
+    low, high = INTEGER_RANGES[dtype]
+    values = [0.5, -0.5, 1.5, 2.5, -2.5, 254.5, 127.25, -128.75, 3e9, 5e9, -3e9, 2147483648.0, 4294967296.0, np.inf]
+    tile = Tile(np.array([[*values, -np.inf, np.nan]], np.float32), (1, len(values) + 2), "f32").to(getattr(tb, source))
+    result = tile.to(getattr(tb, dtype), round=how, sat=True)
+    lanes = tile.to(tb.f32).data[0].tolist()
+    want = [0 if math.isnan(v) else min(max(ROUNDED[how](v) if math.isfinite(v) else v, low), high) for v in lanes]
+    assert (result.dtype, result.data[0].tolist()) == (dtype, want)
+
+
+@pytest.mark.parametrize("dtype", INTEGER_RANGES)
+@pytest.mark.parametrize("source", INTEGER_RANGES)
+def test_conversions_between_integers(source, dtype):
+    low, high = INTEGER_RANGES[source]
+    values = [v for v in (low, -1, 0, 1, 127, 128, 255, 256, 2**31 - 1, 2**31, high) if low <= v <= high]
+    tile = Tile(np.array([values], NUMPY[source]), (1, len(values)), source)
+    low, high = INTEGER_RANGES[dtype]
+    assert tile.to(getattr(tb, dtype), sat=True).data[0].tolist() == [min(max(v, low), high) for v in values]
+    wrapped = [(v - low) % (high - low + 1) + low for v in values]
+    assert tile.to(getattr(tb, dtype)).data[0].tolist() == wrapped
+
+
+@pytest.mark.parametrize(("dtype", "most"), [("f16", 65504.0), ("bf16", 3.3895313892515355e38)])
+def test_saturating_conversions_to_narrow_floats(dtype, most):
+    tile = Tile(np.array([[1.0, 3.4e38, -3.4e38, np.nan]], np.float32), (1, 4), "f32")
+    got = tile.to(getattr(tb, dtype), sat=True).to(tb.f32).data[0]
+    np.testing.assert_array_equal(got, np.array([1, most, -most, np.nan], np.float32))
+    assert np.isinf(tile.to(getattr(tb, dtype)).to(tb.f32).data[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("source", "dtype", "how"), [("i32", "f32", "nearest"), ("f32", "f16", "floor"), ("f32", "i8", "up")]
+)
+def test_roundings_that_do_not_exist(source, dtype, how):
+    with pytest.raises(TilebuildError, match="does not round by"):
+        ragged(source).to(getattr(tb, dtype), round=how)
+
+
 @pytest.mark.parametrize(
     ("value", "dtype", "fits"),
     [

@@ -40,13 +40,14 @@ from tilebuild.ir.dialect import (
 from tilebuild.ir.facts import facts_to_ranges
 from tilebuild.ir.infer import dtype_of
 from tilebuild.ir.types import TileType
-from tilebuild.optable import OPS
+from tilebuild.optable import OPS, conversion
 from tilebuild.plan.bounds import Range, nonnegative
 from tilebuild.plan.expr import Expr, build_bounded, const, sym
 
 _ORDER = re.compile(r"row|grouped:([1-9][0-9]{0,8})")
 _PROGRAM = "i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))"
 _MOST_UNROLLED = 4096
+_CONVERSION = 't.to(tb.i32, round="nearest", sat=True)'
 
 
 class CallLowering(ViewLowering):
@@ -244,13 +245,31 @@ class CallLowering(ViewLowering):
             tile = self.ssa(value, node)
             return self.built(FillOp(tile, self.ssa(filling, node, dtype_of(tile.type))))
         if method.name == "to":
-            dtype = self.bind(node, args, keywords, ["dtype"])["dtype"]
-            if not isinstance(dtype, DType):
-                raise self.fail("E202", f".to takes a dtype such as tb.f32, found {show(dtype)}", node)
-            return value if dtype_of(value.type) == dtype.name else self.built(CastOp(value, dtype.name))
+            return self.conversion(value, self.bind(node, args, keywords, ["dtype", "round", "sat"], 2), node)
         if method.name in COMPOSITE_METHODS:
             return self.inline(self.helper(method.name), [value, *args], keywords, node)
         return self.reduction(method.name, [value, *args], keywords, node)
+
+    def conversion(self, value: SSAValue, bound: Mapping[str, Value], node: ast.Call) -> Value:
+        dtype, how, sat = bound["dtype"], bound.get("round", "trunc"), bound.get("sat", False)
+        if not isinstance(dtype, DType):
+            raise self.fail("E202", f".to takes a dtype such as tb.f32, found {show(dtype)}", node)
+        if not isinstance(sat, bool) or not isinstance(how, str):
+            raise self.fail("E116", ".to takes round= as a name and sat= as True or False", node, _CONVERSION)
+        try:
+            steps = conversion(dtype_of(value.type), dtype.name, how, sat)
+        except ValueError as e:
+            raise self.fail("E204", str(e), node, _CONVERSION) from None
+        result: Value = value
+        for kind, name in steps:
+            assert isinstance(result, SSAValue)
+            if kind == "composite":
+                result = self.composite(name, [result], node)
+            elif kind == "unary":
+                result = self.built(UnaryOp(name, result))
+            elif dtype_of(result.type) != name:
+                result = self.built(CastOp(result, name))
+        return result
 
     def helper(self, name: str) -> Helper:
         """A composite of the library."""

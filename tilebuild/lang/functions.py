@@ -172,6 +172,62 @@ def atan2(y: tb.Tile, x: tb.Tile) -> tb.Tile:
     return tb.where(y < 0.0, -r, r)
 
 
+# -- saturating conversions: `.to(dtype, sat=True)`; NaN becomes 0 in an integer -----------------------------------------
+
+
+@tb.fn
+def _in_i8(x: tb.Tile) -> tb.Tile:
+    return tb.where(isnan(x), 0, clamp(x, -128, 127))
+
+
+@tb.fn
+def _in_u8(x: tb.Tile) -> tb.Tile:
+    return tb.where(isnan(x), 0, clamp(x, 0, 255))
+
+
+@tb.fn
+def _u32_in_i8(x: tb.Tile) -> tb.Tile:
+    return tb.minimum(x, 127)
+
+
+@tb.fn
+def _u32_in_u8(x: tb.Tile) -> tb.Tile:
+    return tb.minimum(x, 255)
+
+
+@tb.fn
+def _u32_in_i32(x: tb.Tile) -> tb.Tile:
+    return tb.minimum(x, 2147483647)
+
+
+@tb.fn
+def _i32_in_u32(x: tb.Tile) -> tb.Tile:
+    return tb.maximum(x, 0)
+
+
+@tb.fn
+def _f32_in_i32(x: tb.Tile) -> tb.Tile:
+    # the greatest f32 below the end of the range, which is no f32 itself
+    n = tb.where(isnan(x), 0.0, clamp(x, -2147483648.0, 2147483520.0)).to(tb.i32)
+    return tb.where(x >= 2147483648.0, 2147483647, n)
+
+
+@tb.fn
+def _f32_in_u32(x: tb.Tile) -> tb.Tile:
+    n = tb.where(isnan(x), 0.0, clamp(x, 0.0, 4294967040.0)).to(tb.u32)
+    return tb.where(x >= 4294967296.0, 4294967295, n)
+
+
+@tb.fn
+def _in_f16(x: tb.Tile) -> tb.Tile:
+    return clamp(x, -65504.0, 65504.0)
+
+
+@tb.fn
+def _in_bf16(x: tb.Tile) -> tb.Tile:
+    return clamp(x, -3.3895313892515355e38, 3.3895313892515355e38)
+
+
 # -- over an axis -----------------------------------------------------------------------------------------------------
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import composites
+import conversions
 import generated
 import kernel_package
 import pytest
@@ -23,6 +24,7 @@ def package(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Package]:
     files = {
         "table": generated.table(),
         "composites": composites.module(),
+        "conversions": conversions.module(),
         "structural": (HERE / "structural.py").read_text(encoding="utf-8"),
     }
     project = kernel_package.write(root / "project", "opkernels", files)

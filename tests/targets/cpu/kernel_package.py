@@ -24,8 +24,14 @@ from tilebuild.manifest import KernelEntry, ParameterEntry
 from tilebuild.plan.expr import parse, parse_predicates
 
 Array = Any
-NUMPY = {"f32": np.float32, "i32": np.int32, "u32": np.uint32}
-_AROUND = {"f32": np.float32(np.nan), "i32": np.int32(-0x35014542), "u32": np.uint32(0xCAFEBABE)}
+NUMPY: dict[str, Any] = {
+    "f32": np.float32, "i32": np.int32, "u32": np.uint32, "f16": np.float16, "i8": np.int8, "u8": np.uint8,
+    "bool": np.bool_, "bf16": np.uint16,
+}  # fmt: skip
+_AROUND: dict[str, Any] = {
+    "f32": np.float32(np.nan), "i32": np.int32(-0x35014542), "u32": np.uint32(0xCAFEBABE), "f16": np.float16(np.nan),
+    "i8": np.int8(-0x35), "u8": np.uint8(0xCA), "bool": np.bool_(True), "bf16": np.uint16(0x7FC1),
+}  # fmt: skip
 _HEAD = "import tilebuild as tb\n"
 
 
@@ -216,7 +222,7 @@ def _slot(
     if kind == "ptr":
         return int(arguments[name].ctypes.data)
     if kind == "stride":
-        return int(arguments[name].strides[int(axis[0])] // 4)
+        return int(arguments[name].strides[int(axis[0])] // arguments[name].itemsize)
     if kind == "dim":
         return dims[name]
     dtype = next(p["dtype"] for p in parameters if p["name"] == name)

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import composites
+import conversions
 import generated
 import numpy as np
 import pytest
@@ -154,6 +155,46 @@ def test_casts(package: Package, how: str, shape: tuple[int, int]) -> None:
     )  # fmt: skip
     for got, expected in zip(package.run("casts", f, i, u, how=how), want):
         np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (9, 131)], ids=str)
+@pytest.mark.parametrize("source", conversions.DTYPES)
+def test_conversions(package: Package, how: str, source: str, shape: tuple[int, int]) -> None:
+    x = conversions.in_all_ranges(shape, source, NUMPY[source])
+    for dtype, got in zip(conversions.DTYPES, package.run(f"from_{source}", x, how=how), strict=True):
+        want = conversions.converted(x, dtype, NUMPY[dtype])
+        np.testing.assert_array_equal(got, want, err_msg=dtype)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (9, 131)], ids=str)
+def test_saturating_conversions(package: Package, how: str, shape: tuple[int, int]) -> None:
+    x = conversions.of_all_sizes(shape)
+    *integers, half = package.run("saturating", x, how=how)
+    for (dtype, rounded), got in zip(conversions.SATURATING, integers, strict=True):
+        want = conversions.saturated(x, dtype, NUMPY[dtype], rounded)
+        np.testing.assert_array_equal(got, want, err_msg=f"{dtype} {rounded}")
+    np.testing.assert_array_equal(half, conversions.saturated(x, "f16", np.float16))
+    for source in ("i32", "u32"):
+        x = random(source, shape, shape)
+        for dtype, got in zip(conversions.INTEGERS, package.run(f"saturating_{source}", x, how=how), strict=True):
+            np.testing.assert_array_equal(got, conversions.saturated(x, dtype, NUMPY[dtype]), err_msg=dtype)
+
+
+@pytest.mark.parametrize("level", LEVELS)
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (9, 131)], ids=str)
+def test_bf16(package: Package, level: str, shape: tuple[int, int]) -> None:
+    """NumPy has no bf16 to call the kernels with: the built code itself."""
+    if level not in package.levels:
+        pytest.skip(f"this machine does not run level {level}")
+    x = conversions.of_all_sizes(shape)
+    plain, saturated = package.run("to_bf16", x, how=level)
+    most = np.float32(3.3895313892515355e38)
+    for got, want in ((plain, conversions.bf16_of(x)), (saturated, conversions.bf16_of(np.clip(x, -most, most)))):
+        np.testing.assert_array_equal(conversions.of_bf16(got), conversions.of_bf16(want))
+    words = conversions.bf16_of(conversions.in_all_ranges(shape, "f32", np.float32))
+    wide = conversions.of_bf16(words)
+    for got, want in zip(package.run("from_bf16", words, how=level), (wide, words, wide.astype(np.int32)), strict=True):
+        np.testing.assert_array_equal(got, want)
 
 
 # -- written in the language -------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from tilebuild.lang import types
 from tilebuild.lang.reference import dtypes
 from tilebuild.lang.reference.dtypes import NUMPY, Values, scalar
 from tilebuild.lang.reference.errors import fail
-from tilebuild.optable import COMPOSED, IDENTITY, OPS, STORAGE
+from tilebuild.optable import COMPOSED, IDENTITY, OPS, STORAGE, conversion
 
 Pair = tuple[int, int]
 _MOST_FACTORS = 64  # of a literal exponent that becomes products
@@ -122,10 +122,23 @@ class Tile(types.Tile):
         """Fully valid, with `value` in the lanes that were not."""
         return Tile(around(self.live, self.shape, scalar(value, self.dtype)), self.shape, self.dtype)
 
-    def to(self, dtype: Any) -> Tile:
+    def to(self, dtype: Any, round: str = "trunc", sat: bool = False) -> Tile:
         """In another dtype; only valid lanes are converted (see `dtypes.convert`)."""
-        name = dtypes.dtype_name(dtype)
-        return Tile(around(dtypes.convert(self.live, name), self.shape), self.valid, name)
+        try:
+            steps = conversion(self.dtype, dtypes.dtype_name(dtype), round, sat)
+        except ValueError as e:
+            fail("E204", str(e), 't.to(tb.i32, round="nearest", sat=True)')
+        result = self
+        for n, (kind, name) in enumerate(steps):
+            if result.dtype == "f32" and steps[n + 1 :] and kind == steps[n + 1][0] == "cast":
+                continue  # at once, so that what fits the first and not the second dtype is refused
+            if kind == "composite":
+                result = _composite(name, result)
+            elif kind == "unary":
+                result = elementwise(name, result)
+            elif result.dtype != name:
+                result = Tile(around(dtypes.convert(result.live, name), self.shape), self.valid, name)
+        return result
 
 
 def around(values: Values, shape: Pair, outside: Any = 0) -> Values:

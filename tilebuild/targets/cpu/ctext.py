@@ -9,14 +9,16 @@ from collections.abc import Sequence
 from tilebuild.plan.expr import Call, Expr, Sym
 from tilebuild.plan.model import Parameter, Plan
 
-# lanes of 16-bit floating point are float32 values outside of arrays
-C_TYPES = {"f32": "float", "i32": "int32_t", "u32": "int32_t", "bool": "int32_t", "bf16": "float", "f16": "float"}
-SUFFIXES = {dtype: "f32" if c == "float" else "i32" for dtype, c in C_TYPES.items()}  # of memory functions
-VECTORS = {dtype: f"tb_{suffix}v" for dtype, suffix in SUFFIXES.items()}
-HALVES = ("bf16", "f16")
-# of an array's elements: the type, and the suffix of what loads and stores them
-ARRAY_TYPES = {**C_TYPES, **dict.fromkeys(HALVES, "uint16_t")}
-ARRAY_SUFFIXES = {**SUFFIXES, **{h: h for h in HALVES}}
+# Lanes of every dtype take four bytes in vectors and in the arena: narrow ones hold the same values in a wide type.
+SUFFIXES = {
+    "f32": "f32", "f16": "f32", "bf16": "f32", "i32": "i32", "u32": "i32", "i8": "i32", "u8": "i32", "bool": "i32",
+}  # fmt: skip
+C_TYPES = {dtype: "float" if s == "f32" else "int32_t" for dtype, s in SUFFIXES.items()}
+VECTORS = {dtype: f"tb_{s}v" for dtype, s in SUFFIXES.items()}
+# In arrays they take their own: the type there, and the suffix of the prelude's functions that widen and narrow.
+NARROW = {"f16": "uint16_t", "bf16": "uint16_t", "i8": "int8_t", "u8": "uint8_t", "bool": "uint8_t"}
+STORED = {**C_TYPES, **NARROW}
+MEMORY = {**SUFFIXES, **{dtype: dtype for dtype in NARROW}}
 
 
 def expression(e: Expr) -> str:
@@ -46,7 +48,7 @@ def _atom(atom: Sym | Call) -> str:
 
 def literal(text: str, dtype: str) -> str:
     """A number's text as a C literal of the dtype, rounded to it."""
-    if dtype not in ("f32", *HALVES):
+    if SUFFIXES[dtype] != "f32":
         if dtype == "bool":
             return "-1" if text in ("True", "1") else "0"
         return f"(int32_t){int(text) & 0xFFFFFFFF:#x}u"
@@ -92,7 +94,7 @@ def _argument(i: int, slot: str, parameters: dict[str, Parameter]) -> str:
     if kind == "ptr":
         p = parameters[name]
         constant = "const " if p.mode == "in" else ""
-        c = f"{constant}{ARRAY_TYPES[p.dtype]}"
+        c = f"{constant}{STORED[p.dtype]}"
         return f"{c} *restrict const p_{name} = ({c} *)(intptr_t)slots[{i}];"
     if kind == "stride":
         return f"const int64_t s_{name}__s{axis[0]} = slots[{i}];"

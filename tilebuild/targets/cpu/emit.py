@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from tilebuild.plan.model import Instr, Placed, Plan
 from tilebuild.plan.tree import Item, Node, tree
 from tilebuild.targets.api import Source
-from tilebuild.targets.cpu.ctext import ARRAY_SUFFIXES, C_TYPES, SUFFIXES, arguments, expression
+from tilebuild.targets.cpu.ctext import C_TYPES, MEMORY, SUFFIXES, arguments, expression
 from tilebuild.targets.cpu.lines import Lines
 from tilebuild.targets.cpu.nest import NestEmitter, global_address, global_strides
 
@@ -115,7 +115,7 @@ class _Function:
             k, n = out.valid
             sizes = f"{expression(k)}, {expression(n)}"
             packed = self.buffers[instr.reads[0].buffer]
-            suffixes = SUFFIXES if isinstance(packed.storage, Placed) else ARRAY_SUFFIXES
+            suffixes = SUFFIXES if isinstance(packed.storage, Placed) else MEMORY
             suffix = suffixes[packed.dtype]
             self.lines.add(
                 f"tb_pack_panels32_{suffix}({target}, {self.rows(out.buffer)}, {source}, {row}, {col}, {sizes});",

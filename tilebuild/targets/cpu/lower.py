@@ -5,6 +5,7 @@ Matrix products read `a` as a contiguous row-major copy and `b` packed in panels
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import cast
 
@@ -29,6 +30,7 @@ from tilebuild.ir.dialect import (
 from tilebuild.ir.facts import facts_to_ranges
 from tilebuild.ir.spans import parameter_span, span_of
 from tilebuild.ir.types import TileType, ViewType, parse_expr
+from tilebuild.optable import WIDE
 from tilebuild.plan.bounds import Range
 from tilebuild.plan.expr import Expr, const, emin, parse_predicates
 from tilebuild.plan.model import (
@@ -67,21 +69,10 @@ from tilebuild.targets.fusion import (
 ARENA = Space("arena", 1 << 20, 64)
 PANEL = 32
 _ROW_MAJOR = Layout()
-_DTYPES = ("f32", "i32", "u32")  # of scalars; a mask and a 16-bit float take four bytes in the arena
-_ARRAY_DTYPES = (*_DTYPES, "bf16", "f16")
-_CASTS = {
-    ("f32", "i32"),
-    ("i32", "f32"),
-    ("f32", "u32"),
-    ("u32", "f32"),
-    ("bool", "i32"),
-    ("bool", "f32"),
-    ("i32", "bool"),
-    ("f32", "bool"),
-    ("f32", "bf16"),
-    ("bf16", "f32"),
-    ("f32", "f16"),
-    ("f16", "f32"),
+_SCALARS = ("f32", "i32", "u32")
+_ARRAYS = (*_SCALARS, "f16", "bf16", "i8", "u8", "bool")  # lanes of all take four bytes in the arena
+_CASTS = {(a, b) for a, b in itertools.permutations(("f32", "i32", "u32", "bool"), 2)} | {
+    (a, b) for a, wide in WIDE.items() for a, b in ((a, wide), (wide, a))
 }
 
 
@@ -133,12 +124,13 @@ class _Lowering:
         self.symbols += [Symbol(d.data, "dim", *self.dim_range(d.data)) for d in func.dims]
         for name, arg in zip(self.names, func.body.block.args):
             if isinstance(arg.type, ViewType):
-                self.require_dtype(arg.type.dtype, _ARRAY_DTYPES, f"the array {name}", parameter_span(func, name))
+                self.require_dtype(arg.type.dtype, f"the array {name}", _ARRAYS, parameter_span(func, name))
                 strides = [f"{name}__s{a}" for a in range(len(arg.type.dims) - 1)]
                 self.symbols += [Symbol(s, "stride", const(0)) for s in strides]
                 self.view(arg)
             else:
-                self.require_dtype(infer.dtype_of(arg.type), _DTYPES, f"the scalar {name}", parameter_span(func, name))
+                span = parameter_span(func, name)
+                self.require_dtype(infer.dtype_of(arg.type), f"the scalar {name}", _SCALARS, span)
         for name, extent in self.func.program.grid:
             self.symbols.append(Symbol(name, "program", const(0), extent - 1))
 
@@ -157,16 +149,10 @@ class _Lowering:
                 found.append(Parameter(name, "scalar", infer.dtype_of(t)))
         return tuple(found)
 
-    def require_dtype(self, dtype: str, known: Sequence[str], what: str, span: Span) -> None:
+    def require_dtype(self, dtype: str, what: str, known: Sequence[str], span: Span) -> None:
         if dtype not in known:
-            raise TilebuildError(
-                Diagnostic(
-                    "E402",
-                    f"{what} is {dtype}: the cpu target has {', '.join(known)}",
-                    span,
-                    fix="use tb.f32",
-                )
-            )
+            message = f"{what} is {dtype}: the cpu target has {', '.join(known)}"
+            raise TilebuildError(Diagnostic("E402", message, span, fix="use tb.f32"))
 
     # -- what must be kept in the arena ---------------------------------------------------------
 

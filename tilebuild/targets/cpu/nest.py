@@ -14,16 +14,7 @@ from tilebuild.optable import COMBINE, IDENTITY
 from tilebuild.plan.expr import Expr, const, parse
 from tilebuild.plan.model import Access, Buffer, Global, Instr, Placed, Plan
 from tilebuild.plan.tree import Node
-from tilebuild.targets.cpu.ctext import (
-    ARRAY_SUFFIXES,
-    ARRAY_TYPES,
-    C_TYPES,
-    HALVES,
-    SUFFIXES,
-    VECTORS,
-    expression,
-    literal,
-)
+from tilebuild.targets.cpu.ctext import C_TYPES, MEMORY, NARROW, STORED, SUFFIXES, VECTORS, expression, literal
 from tilebuild.targets.cpu.lines import Lines
 
 _UNROLL = 4
@@ -128,7 +119,7 @@ class NestEmitter:
                     name = f"g{n}_{k}"
                     self.pointers[i.id, k] = name
                     writes = k >= len(i.reads)
-                    c = ARRAY_TYPES[self.buffers[a.buffer].dtype]
+                    c = STORED[self.buffers[a.buffer].dtype]
                     self.lines.add(
                         f"{'' if writes else 'const '}{c} *const {name} = {global_address(self.plan, a)};", i.span
                     )
@@ -313,9 +304,9 @@ class NestEmitter:
         dtype = self.buffers[a.buffer].dtype
         pointer, stride = self.global_pointer(i, 0, a, lane)
         if self.repeated(a, self.inner) or self.shape[self.inner] == 1:
-            element = f"tb_value_{dtype}(*({pointer}))" if dtype in HALVES else f"*({pointer})"
+            element = f"tb_element_{dtype}({pointer})" if dtype in NARROW else f"*({pointer})"
             return f"tb_splat_{SUFFIXES[dtype]}({element})"
-        return self.vector(pointer, stride, ARRAY_SUFFIXES[dtype], lane)
+        return self.vector(pointer, stride, MEMORY[dtype], lane)
 
     def window(self, i: Instr, lane: _Lane) -> str:
         """Lanes inside of the array are read, the others are the fill value."""
@@ -333,7 +324,7 @@ class NestEmitter:
         place = f"{self.pointers[i.id, 0]} + ({row} ? ({here}) * {down} : 0)"
         at, lanes = ("0", "1") if single else (lane.offset, lane.left or "VL")
         read = (
-            f"tb_window_{ARRAY_SUFFIXES[buffer.dtype]}({place}, {across}, {first[self.inner]}, "
+            f"tb_window_{MEMORY[buffer.dtype]}({place}, {across}, {first[self.inner]}, "
             f"{row} ? {count[self.inner]} : 0, {at}, {lanes}, {literal(str(i.attr('value')), buffer.dtype)})"
         )
         return f"tb_splat_{SUFFIXES[buffer.dtype]}({read}[0])" if single else read
@@ -342,7 +333,7 @@ class NestEmitter:
         a = i.writes[0]
         value = self.read(i.reads[0], lane, i.span)
         pointer, stride = self.global_pointer(i, len(i.reads), a, lane)
-        self.write(pointer, stride, ARRAY_SUFFIXES[self.buffers[a.buffer].dtype], value, lane, span=i.span)
+        self.write(pointer, stride, MEMORY[self.buffers[a.buffer].dtype], value, lane, span=i.span)
 
     def global_pointer(self, i: Instr, k: int, a: Access, lane: _Lane) -> tuple[str, str]:
         storage = self.buffers[a.buffer].storage

@@ -300,6 +300,10 @@ TB_FN tb_i32v tb_u32_from_f32(tb_f32v a)
     tb_f32v low = a - (tb_f32v)((tb_i32v)tb_splat_f32(0x1p31f) & high);
     return tb_i32_from_f32(low) ^ (high & INT32_MIN);
 }
+TB_FN tb_i32v tb_i32_from_u32(tb_i32v a) { return a; }
+TB_FN tb_i32v tb_u32_from_i32(tb_i32v a) { return a; }
+TB_FN tb_i32v tb_u32_from_bool(tb_i32v a) { return a & 1; }
+TB_FN tb_i32v tb_bool_from_u32(tb_i32v a) { return a != 0; }
 TB_FN tb_i32v tb_i32_from_bool(tb_i32v a) { return a & 1; }
 TB_FN tb_f32v tb_f32_from_bool(tb_i32v a) { return (tb_f32v)(a & (tb_i32v)tb_splat_f32(1.0f)); }
 TB_FN tb_i32v tb_bool_from_i32(tb_i32v a) { return a != 0; }

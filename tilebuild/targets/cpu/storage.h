@@ -1,77 +1,105 @@
-/* Arrays of 16-bit floating point: lanes are float32 values in registers and in the arena, and take two bytes in arrays.
- * The conversions round to nearest, ties to even; a NaN stays one. Loads and stores as in prelude.h. */
+/* Arrays of narrow dtypes and windows: lanes take four bytes in registers and in the arena, their own in arrays. Loads
+ * and stores as in prelude.h; a store takes what has a value of the narrow dtype already. */
 #ifndef TILEBUILD_STORAGE_H
 #define TILEBUILD_STORAGE_H
 
 #include "prelude.h"
 
-typedef uint16_t tb_u16v_ __attribute__((vector_size(VL * 2)));
+TB_FN tb_i32v tb_i32_from_i8(tb_i32v a) { return a; }
+TB_FN tb_i32v tb_i32_from_u8(tb_i32v a) { return a; }
+TB_FN tb_i32v tb_i8_from_i32(tb_i32v a) { return (tb_i32v)((tb_u32v_)a << 24) >> 24; }
+TB_FN tb_i32v tb_u8_from_i32(tb_i32v a) { return a & 255; }
+TB_FN tb_f32v tb_f32_from_f16(tb_f32v a) { return a; }
+TB_FN tb_f32v tb_f32_from_bf16(tb_f32v a) { return a; }
 
-TB_FN tb_u16v_ tb_narrow_(tb_u32v_ a) { return __builtin_convertvector(a, tb_u16v_); }
-TB_FN tb_u32v_ tb_widen_(tb_u16v_ a) { return __builtin_convertvector(a, tb_u32v_); }
-
-TB_FN tb_u32v_ tb_pick_(tb_i32v mask, tb_u32v_ a, tb_u32v_ b)
-{
-    return (tb_u32v_)tb_select_i32(mask, (tb_i32v)a, (tb_i32v)b);
-}
-
-/* bf16 is the upper half of a float32. */
-TB_FN tb_f32v tb_unpack_bf16_(tb_u32v_ a) { return (tb_f32v)(a << 16); }
-TB_FN tb_u32v_ tb_pack_bf16_(tb_f32v a)
+/* To the nearest number that ends `zeros` bits earlier, of two the even one; an infinity stays, NaN is not asked. */
+TB_FN tb_u32v_ tb_shorter_(tb_f32v a, int zeros)
 {
     tb_u32v_ bits = (tb_u32v_)a;
-    return tb_pick_(a != a, bits >> 16 | 0x40u, (bits + 0x7fffu + (bits >> 16 & 1u)) >> 16);
+    return (bits + ((1u << (zeros - 1)) - 1u) + ((bits >> zeros) & 1u)) & ~((1u << zeros) - 1u);
+}
+/* The nearest bf16 and the nearest f16, as the f32 that they are. */
+TB_FN tb_f32v tb_bf16_from_f32(tb_f32v a) { return tb_select_f32(a == a, (tb_f32v)tb_shorter_(a, 16), a); }
+TB_FN tb_f32v tb_f16_from_f32(tb_f32v a)
+{
+    tb_f32v size = (tb_f32v)((tb_i32v)a & 0x7fffffff);
+    tb_f32v normal = (tb_f32v)tb_shorter_(size, 13);
+    normal = tb_select_f32(normal >= 65536.0f, tb_splat_f32(__builtin_inff()), normal);
+    /* below 2**-14 they are 2**-24 apart, as the f32 in [1/2, 1] are: the sum is rounded there */
+    tb_f32v found = tb_select_f32(size < 0x1p-14f, (size + 0.5f) - 0.5f, normal);
+    return tb_select_f32(a == a, (tb_f32v)((tb_i32v)found | ((tb_i32v)a & INT32_MIN)), a);
 }
 
-/* f16: 5 bits of exponent, 10 of mantissa. A subnormal f16 times 2**112, with its bits in a float32's places, is
- * normal; and adding 0.5 to a float32 below 2**-14 leaves its multiple of 2**-24 in the last bits. */
-TB_FN tb_f32v tb_unpack_f16_(tb_u32v_ a)
+/* Arrays of narrow dtypes: widened as they are read; what is written has a value of the narrow dtype already. */
+typedef uint16_t tb_u16n_ __attribute__((vector_size(VL * 2)));
+typedef int8_t tb_i8n_ __attribute__((vector_size(VL)));
+typedef uint8_t tb_u8n_ __attribute__((vector_size(VL)));
+TB_FN tb_f32v tb_wide_bf16_(tb_u16n_ a) { return (tb_f32v)(__builtin_convertvector(a, tb_u32v_) << 16); }
+TB_FN tb_u16n_ tb_narrow_bf16_(tb_f32v a) { return __builtin_convertvector((tb_u32v_)a >> 16, tb_u16n_); }
+TB_FN tb_f32v tb_wide_f16_(tb_u16n_ a)
 {
-    tb_u32v_ bits = (a & 0x7fffu) << 13;
-    tb_f32v scaled = (tb_f32v)bits * 0x1p112f;
-    tb_u32v_ value = tb_pick_((tb_i32v)(bits >= 0x0f800000u), bits | 0x7f800000u, (tb_u32v_)scaled);
-    return (tb_f32v)(value | (a & 0x8000u) << 16);
+    tb_u32v_ bits = __builtin_convertvector(a, tb_u32v_), size = (bits & 0x7fffu) << 13;
+    tb_i32v number = (tb_i32v)(size < 0x0f800000u); /* neither infinite nor NaN */
+    tb_f32v found = tb_select_f32(number, (tb_f32v)size * 0x1p112f, (tb_f32v)(size | 0x7f800000u));
+    return (tb_f32v)((tb_u32v_)found | ((bits & 0x8000u) << 16));
 }
-TB_FN tb_u32v_ tb_pack_f16_(tb_f32v a)
+TB_FN tb_u16n_ tb_narrow_f16_(tb_f32v a)
 {
-    tb_u32v_ bits = (tb_u32v_)a & 0x7fffffffu, sign = (tb_u32v_)a >> 16 & 0x8000u;
-    tb_u32v_ normal = (bits + 0xfffu + (bits >> 13 & 1u) - 0x38000000u) >> 13;
-    tb_u32v_ small = (tb_u32v_)((tb_f32v)bits + 0.5f) - 0x3f000000u;
-    tb_u32v_ half = tb_pick_((tb_i32v)(bits < 0x38800000u), small, normal);
-    half = tb_pick_((tb_i32v)(bits >= 0x477ff000u), (tb_u32v_)tb_splat_i32(0x7c00), half); /* 65520 and above */
-    half = tb_pick_((tb_i32v)(bits > 0x7f800000u), (tb_u32v_)tb_splat_i32(0x7e00), half);
-    return half | sign;
+    tb_u32v_ bits = (tb_u32v_)a, size = bits & 0x7fffffffu;
+    tb_u32v_ number = (tb_u32v_)((tb_f32v)size * 0x1p-112f) >> 13; /* exact, also below the normal f32 */
+    tb_u32v_ other = 0x7c00u | ((tb_u32v_)(size > 0x7f800000u) & 0x200u);
+    tb_u32v_ found = (tb_u32v_)tb_select_i32((tb_i32v)(size < 0x7f800000u), (tb_i32v)number, (tb_i32v)other);
+    return __builtin_convertvector(found | ((bits >> 16) & 0x8000u), tb_u16n_);
 }
+TB_FN tb_i32v tb_wide_i8_(tb_i8n_ a) { return __builtin_convertvector(a, tb_i32v); }
+TB_FN tb_i8n_ tb_narrow_i8_(tb_i32v a) { return __builtin_convertvector(a, tb_i8n_); }
+TB_FN tb_i32v tb_wide_u8_(tb_u8n_ a) { return __builtin_convertvector(a, tb_i32v); }
+TB_FN tb_u8n_ tb_narrow_u8_(tb_i32v a) { return __builtin_convertvector(a, tb_u8n_); }
+TB_FN tb_i32v tb_wide_bool_(tb_u8n_ a) { return __builtin_convertvector(a, tb_i32v) != 0; }
+TB_FN tb_u8n_ tb_narrow_bool_(tb_i32v a) { return __builtin_convertvector(a & 1, tb_u8n_); }
 
-#define TB_STORAGE_(S)                                                                                                 \
-    TB_FN tb_f32v tb_##S##_from_f32(tb_f32v a) { return tb_unpack_##S##_(tb_pack_##S##_(a)); }                         \
-    TB_FN tb_f32v tb_f32_from_##S(tb_f32v a) { return a; }                                                             \
-    TB_FN float tb_value_##S(uint16_t a) { return tb_unpack_##S##_((tb_u32v_)tb_splat_i32(a))[0]; }                    \
-    TB_FN tb_f32v tb_load_##S(const uint16_t *p)                                                                       \
+#define TB_NARROW_(S, T, N, V, E)                                                                                      \
+    TB_FN V tb_load_n_##S(const T *p, int64_t n)                                                                       \
     {                                                                                                                  \
-        tb_u16v_ lanes;                                                                                                \
-        memcpy(&lanes, p, sizeof lanes);                                                                               \
-        return tb_unpack_##S##_(tb_widen_(lanes));                                                                     \
+        T lanes[VL] = {0};                                                                                             \
+        N v;                                                                                                           \
+        for (int64_t i = 0; i < n; i++) lanes[i] = p[i];                                                               \
+        memcpy(&v, lanes, sizeof v);                                                                                   \
+        return tb_wide_##S##_(v);                                                                                      \
     }                                                                                                                  \
-    TB_FN tb_f32v tb_load_strided_##S(const uint16_t *p, int64_t stride, int64_t n)                                    \
+    TB_FN V tb_load_##S(const T *p)                                                                                    \
     {                                                                                                                  \
-        uint16_t lanes[VL] = {0};                                                                                      \
+        N v;                                                                                                           \
+        memcpy(&v, p, sizeof v);                                                                                       \
+        return tb_wide_##S##_(v);                                                                                      \
+    }                                                                                                                  \
+    TB_FN V tb_load_strided_##S(const T *p, int64_t stride, int64_t n)                                                 \
+    {                                                                                                                  \
+        T lanes[VL] = {0};                                                                                             \
+        N v;                                                                                                           \
         for (int64_t i = 0; i < n; i++) lanes[i] = p[i * stride];                                                      \
-        return tb_load_##S(lanes);                                                                                     \
+        memcpy(&v, lanes, sizeof v);                                                                                   \
+        return tb_wide_##S##_(v);                                                                                      \
     }                                                                                                                  \
-    TB_FN tb_f32v tb_load_n_##S(const uint16_t *p, int64_t n) { return tb_load_strided_##S(p, 1, n); }                 \
-    TB_FN void tb_store_##S(uint16_t *p, tb_f32v v)                                                                    \
+    TB_FN E tb_element_##S(const T *p) { return tb_load_n_##S(p, 1)[0]; }                                              \
+    TB_FN void tb_store_##S(T *p, V a)                                                                                 \
     {                                                                                                                  \
-        tb_u16v_ lanes = tb_narrow_(tb_pack_##S##_(v));                                                                \
-        memcpy(p, &lanes, sizeof lanes);                                                                               \
+        N v = tb_narrow_##S##_(a);                                                                                     \
+        memcpy(p, &v, sizeof v);                                                                                       \
     }                                                                                                                  \
-    TB_FN void tb_store_strided_##S(uint16_t *p, int64_t stride, int64_t n, tb_f32v v)                                 \
+    TB_FN void tb_store_strided_##S(T *p, int64_t stride, int64_t n, V a)                                              \
     {                                                                                                                  \
-        uint16_t lanes[VL];                                                                                            \
-        tb_store_##S(lanes, v);                                                                                        \
-        for (int64_t i = 0; i < n; i++) p[i * stride] = lanes[i];                                                      \
+        N v = tb_narrow_##S##_(a);                                                                                     \
+        for (int64_t i = 0; i < n; i++) p[i * stride] = v[i];                                                          \
     }                                                                                                                  \
-    TB_FN void tb_store_n_##S(uint16_t *p, int64_t n, tb_f32v v) { tb_store_strided_##S(p, 1, n, v); }                 \
+    TB_FN void tb_store_n_##S(T *p, int64_t n, V a) { tb_store_strided_##S(p, 1, n, a); }
+TB_NARROW_(bf16, uint16_t, tb_u16n_, tb_f32v, float)
+TB_NARROW_(f16, uint16_t, tb_u16n_, tb_f32v, float)
+TB_NARROW_(i8, int8_t, tb_i8n_, tb_i32v, int32_t)
+TB_NARROW_(u8, uint8_t, tb_u8n_, tb_i32v, int32_t)
+TB_NARROW_(bool, uint8_t, tb_u8n_, tb_i32v, int32_t)
+
+#define TB_PACK_(S)                                                                                                    \
     /* tb_pack_panels32_f32 of an array of 16-bit elements */                                                          \
     TB_FN void tb_pack_panels32_##S(float *dst, int64_t kb, const uint16_t *src, int64_t row_stride,                   \
                                     int64_t col_stride, int64_t k, int64_t n)                                          \
@@ -88,27 +116,32 @@ TB_FN tb_u32v_ tb_pack_f16_(tb_f32v a)
                     tb_store_f32(dst + j * kb + r * TB_PANEL + c, v);                                                  \
                 }                                                                                                      \
     }
-TB_STORAGE_(bf16)
-TB_STORAGE_(f16)
+TB_PACK_(bf16)
+TB_PACK_(f16)
 
 /* ---- windows --------------------------------------------------------------------------------------------------- */
 
-#define TB_VALUE_(a) (a)
 /* Lanes at, at + 1, ... of a row of a window, n of them: lane k is p[(k - first) * stride] where first <= k <
  * first + count, else fill. */
-#define TB_WINDOW_(S, R, T, L, value)                                                                                  \
+#define TB_WINDOW_(S, R, T, L, element)                                                                                \
     TB_FN tb_##R##v tb_window_##S(const T *p, int64_t stride, int64_t first, int64_t count, int64_t at, int64_t n,     \
                                   L fill)                                                                              \
     {                                                                                                                  \
         if (stride == 1 && n == VL && at >= first && at + VL <= first + count) return tb_load_##S(p + (at - first));   \
         L lanes[VL];                                                                                                   \
         for (int64_t i = 0; i < VL; i++)                                                                               \
-            lanes[i] = i < n && at + i >= first && at + i < first + count ? value(p[(at + i - first) * stride]) : fill; \
+            lanes[i] =                                                                                                 \
+                i < n && at + i >= first && at + i < first + count ? element(p + (at + i - first) * stride) : fill;    \
         return tb_load_##R(lanes);                                                                                     \
     }
-TB_WINDOW_(f32, f32, float, float, TB_VALUE_)
-TB_WINDOW_(i32, i32, int32_t, int32_t, TB_VALUE_)
-TB_WINDOW_(bf16, f32, uint16_t, float, tb_value_bf16)
-TB_WINDOW_(f16, f32, uint16_t, float, tb_value_f16)
+TB_FN float tb_element_f32(const float *p) { return *p; }
+TB_FN int32_t tb_element_i32(const int32_t *p) { return *p; }
+TB_WINDOW_(f32, f32, float, float, tb_element_f32)
+TB_WINDOW_(i32, i32, int32_t, int32_t, tb_element_i32)
+TB_WINDOW_(bf16, f32, uint16_t, float, tb_element_bf16)
+TB_WINDOW_(f16, f32, uint16_t, float, tb_element_f16)
+TB_WINDOW_(i8, i32, int8_t, int32_t, tb_element_i8)
+TB_WINDOW_(u8, i32, uint8_t, int32_t, tb_element_u8)
+TB_WINDOW_(bool, i32, uint8_t, int32_t, tb_element_bool)
 
 #endif
