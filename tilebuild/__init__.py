@@ -14,7 +14,7 @@ _HOMES = {
     "control": ("cdiv", "pipeline", "range", "unroll"),
     "operations": ("abs", "ceil", "dot", "exp", "exp2", "floor", "full", "iota", "log", "log2", "max", "maximum", "min",
                    "minimum", "neg", "prod", "program", "recip", "require", "round", "rsqrt", "sqrt", "sum",
-                   "trunc", "where", "zeros"),
+                   "trunc", "where", "zeros", "atomic_add", "gather", "gather_rows", "scatter", "scatter_rows"),
     "functions": ("all", "any", "argmax", "argmin", "atan2", "clamp", "cos", "fma", "isinf", "isnan", "log1p", "pow",
                   "sign", "sin"),
     "library": ("cross_entropy", "elu", "erf", "expm1", "gelu", "gelu_tanh", "hardsigmoid", "hardswish", "hardtanh",

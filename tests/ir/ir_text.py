@@ -22,7 +22,7 @@ M, N, K = tb.dims("M N K")
 
 @tb.kernel
 def everything(x: tb.In[tb.f32, M, N], v: tb.In[tb.f32, N], q: tb.In[tb.f32, K, M, N], y: tb.Out[tb.f32, M, N],
-               s: tb.f32, *, BM: tb.Const = 4, BN: tb.Const = 8):
+               h: tb.InOut[tb.f32, N], z: tb.InOut[tb.f32, M, N], s: tb.f32, *, BM: tb.Const = 4, BN: tb.Const = 8):
     i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))
     X, A = x.tiles(BM, BN), q[0].T.tiles(BN, BM)
     m = tb.full((BM, 1), s)
@@ -32,6 +32,10 @@ def everything(x: tb.In[tb.f32, M, N], v: tb.In[tb.f32, N], q: tb.In[tb.f32, K, 
     u = (tb.iota(BN) + j * BN).to(tb.f32)
     t = t + tb.dot(t, t.T).sum(1) + v.col.tiles(BN, 1)[j, 0].T
     t = t + x.window((i * BM - 1, j * BN), (BM, BN), stride=(1, 2), fill=0.5)
+    k = t.to(tb.i32)
+    t = tb.gather(v, k, oob="zero") + tb.gather_rows(x.tiles(1, BN), k.max(1), j, oob="clamp")
+    tb.scatter(h, k, t, mode="add", oob="drop")
+    tb.atomic_add(z.tiles(BM, BN), (i, j), t)
     y.tiles(BM, BN)[i, j] = tb.exp(t) * u * N
 """
 

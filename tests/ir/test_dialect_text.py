@@ -45,7 +45,7 @@ CLIP = '"min(4, M - 4*i)", "min(8, N - 8*j)"'
 TILE = f"!tile.tile<4x8xf32, {CLIP}>"
 BROKEN = {
     # operation: (what is replaced once, with what, the message)
-    "func: a name too few": ('params = ["x", ', "params = [", "[E209] 4 names for 5 parameters"),
+    "func: a name too few": ('params = ["x", ', "params = [", "[E209] 6 names for 7 parameters"),
     "func: a fact that is none": ('requires = ["', 'requires = ["M", "', "[E210] 'M' is not a condition"),
     "program: an id too few": ('ids = ["i", "j"]', 'ids = ["i"]', "[E209] 1 program ids for 2 extents"),
     "program: an extent that is none": (

@@ -9,6 +9,7 @@ from typing import cast
 
 from xdsl.ir import SSAValue
 
+from tilebuild.frontend.indirect import IndirectLowering
 from tilebuild.frontend.library import COMPOSITE_METHODS, composites
 from tilebuild.frontend.scope import source_text
 from tilebuild.frontend.values import (
@@ -23,7 +24,7 @@ from tilebuild.frontend.values import (
     plain,
     show,
 )
-from tilebuild.frontend.views import ViewLowering, entries_text
+from tilebuild.frontend.views import entries_text
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
     BinaryOp,
@@ -50,7 +51,7 @@ _MOST_UNROLLED = 4096
 _CONVERSION = 't.to(tb.i32, round="nearest", sat=True)'
 
 
-class CallLowering(ViewLowering):
+class CallLowering(IndirectLowering):
     """Adds calls to the expressions."""
 
     target: ast.expr | None = None  # what the statement being lowered assigns to: ids are named after it
@@ -137,11 +138,6 @@ class CallLowering(ViewLowering):
         if not nonnegative(b - 1, self.builder.ranges):
             raise self.fail("E210", f"tb.cdiv by {b}, which is not proved positive", node)
         return plain(build_bounded("//", [a + b - 1, b]))
-
-    def as_integer(self, value: Value, node: ast.AST) -> Expr:
-        if not is_integer(value):
-            raise self.fail("E211", f"an integer over dimensions and ids is needed, found {show(value)}", node)
-        return Expr.of(value)
 
     def iteration(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         stages = keywords.pop("stages", 1)
@@ -320,6 +316,11 @@ _CONSTRUCTS: Mapping[str, _Construct] = {
     "iota": CallLowering.iota,
     "dot": CallLowering.dot,
     "where": CallLowering.where,
+    "gather": CallLowering.gather,
+    "gather_rows": CallLowering.gather_rows,
+    "scatter": CallLowering.scatter,
+    "scatter_rows": CallLowering.scatter_rows,
+    "atomic_add": CallLowering.atomic_add,
     "min": lambda self, a, k, n: self.extreme("min", a, k, n),
     "max": lambda self, a, k, n: self.extreme("max", a, k, n),
 }

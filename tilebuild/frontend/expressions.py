@@ -340,7 +340,9 @@ class ExpressionLowering(OperandLowering):
 
     def start(self, space: TileSpace, node: ast.Subscript) -> tuple[Expr, Expr]:
         """The first element (row, col) of the indexed tile."""
-        indices = self.indices(node)
+        return self.place(space, self.indices(node), node)
+
+    def place(self, space: TileSpace, indices: list[Expr], node: ast.AST) -> tuple[Expr, Expr]:
         if len(indices) != space.rank:
             message = f"a tile space of {space.rank} dimension(s) takes as many indices, found {len(indices)}"
             raise self.fail("E211", message, node)

@@ -46,6 +46,11 @@ class ViewLowering(ExpressionLowering):
             raise self.fail("E116", f"{callee} {problem}", node, f"{callee}({', '.join(names)})")
         return bound
 
+    def as_integer(self, value: Value, node: ast.AST) -> Expr:
+        if not is_integer(value):
+            raise self.fail("E211", f"an integer over dimensions and ids is needed, found {show(value)}", node)
+        return Expr.of(value)
+
     def tiles(self, view: SSAValue, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
         assert isinstance(view.type, ViewType)
         infer.extents_2d(view.type)
@@ -61,7 +66,8 @@ class ViewLowering(ExpressionLowering):
         return TileSpace(view, (1, extents[0]) if rank == 1 else (extents[0], extents[1]), rank)
 
     def window(self, view: SSAValue, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
-        bound = self.bind(node, args, {"stride": 1, **keywords}, ["start", "shape", "stride", "fill"])
+        usual: dict[str, Value] = {"stride": 1} if len(args) < 3 else {}
+        bound = self.bind(node, args, {**usual, **keywords}, ["start", "shape", "stride", "fill"])
         assert isinstance(view.type, ViewType)
         infer.extents_2d(view.type)
         rank = len(view.type.dims)

@@ -25,12 +25,14 @@ from tilebuild.ir.compute import (
     TransposeOp,
     UnaryOp,
 )
+from tilebuild.ir.indirect import AtomicAddOp, GatherOp, ScatterOp
 from tilebuild.ir.memory import LoadOp, StoreOp, ViewColumnOp, ViewIndexOp, ViewTransposeOp, WindowOp, _ViewOp
 from tilebuild.ir.structure import ForOp, FuncOp, ProgramOp, YieldOp
 from tilebuild.ir.types import TileType, ViewType
 
 __all__ = [
     "OPERATIONS",
+    "AtomicAddOp",
     "BinaryOp",
     "CastOp",
     "ConstantOp",
@@ -39,12 +41,14 @@ __all__ = [
     "ForOp",
     "FullOp",
     "FuncOp",
+    "GatherOp",
     "IndexOp",
     "IotaOp",
     "LoadOp",
     "NarrowOp",
     "ProgramOp",
     "ReduceOp",
+    "ScatterOp",
     "SelectOp",
     "StoreOp",
     "Tile",
@@ -62,7 +66,7 @@ __all__ = [
 OPERATIONS: list[type[Operation]] = [
     FuncOp, ProgramOp, YieldOp, ForOp, ViewTransposeOp, ViewColumnOp, ViewIndexOp, LoadOp, WindowOp, StoreOp,
     ConstantOp, IndexOp, FullOp, IotaOp, UnaryOp, BinaryOp, SelectOp, CastOp, ReduceOp, DotOp, TransposeOp, FillOp,
-    NarrowOp,
+    NarrowOp, GatherOp, ScatterOp, AtomicAddOp,
 ]  # fmt: skip
 
 Tile = Dialect("tile", OPERATIONS, [TileType, ViewType])

@@ -14,12 +14,15 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from tilebuild.diagnostics import Diagnostic
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
+    AtomicAddOp,
     ForOp,
     FuncOp,
+    GatherOp,
     IndexOp,
     LoadOp,
     NarrowOp,
     ProgramOp,
+    ScatterOp,
     StoreOp,
     ViewIndexOp,
     ViewTransposeOp,
@@ -43,11 +46,15 @@ class _Access:
     """One load or store with the loops around it and the array it touches."""
 
     def __init__(
-        self, op: LoadOp | StoreOp | WindowOp, loops: tuple[ForOp, ...], ranges: dict[str, Range], position: int
+        self,
+        op: LoadOp | StoreOp | WindowOp | AtomicAddOp,
+        loops: tuple[ForOp, ...],
+        ranges: dict[str, Range],
+        position: int,
     ) -> None:
         self.op, self.loops, self.ranges, self.position = op, loops, ranges, position
         self.view = cast(ViewType, op.view.type)
-        self.tile = cast(TileType, op.tile.type if isinstance(op, StoreOp) else op.result.type)
+        self.tile = cast(TileType, op.tile.type if isinstance(op, (StoreOp, AtomicAddOp)) else op.result.type)
         self.root, self.indices, axes = _resolve(op.view)
         # by axis of the whole array, whatever transposes and indices lie between
         self.coordinates = {axis: Coordinate(index, 1) for axis, index in self.indices}
@@ -108,6 +115,7 @@ class _Verifier:
             for access in self.accesses:
                 self.in_bounds(access)
         if not self.found:
+            self.updates()
             self.single_writer()
             self.load_after_store()
         if not self.found:
@@ -131,8 +139,10 @@ class _Verifier:
             elif isinstance(op, ForOp):
                 lower, upper = op.bounds
                 self.block(op.body.block, {**ranges, op.id.data: Range(lower, upper - 1)}, (*loops, op))
-            elif isinstance(op, (LoadOp, StoreOp, WindowOp)):
+            elif isinstance(op, (LoadOp, StoreOp, WindowOp, AtomicAddOp)):
                 self.accesses.append(_Access(op, loops, ranges, len(self.accesses)))
+            elif isinstance(op, (GatherOp, ScatterOp)):
+                self.columns(op, ranges)
             elif isinstance(op, NarrowOp):
                 before, after = (cast(TileType, v.type).valid for v in (op.value, op.result))
                 if not all(at_most(b, a, ranges) for a, b in zip(before, after)):
@@ -175,6 +185,35 @@ class _Verifier:
                 clip = emin(size, extent - start)
                 if not (at_most(valid, clip, ranges) and at_most(clip, valid, ranges)):
                     self.report("E208", f"the load of {name} claims {valid} valid lanes where the array has {clip}", op)
+
+    def columns(self, op: GatherOp | ScatterOp, ranges: Ranges) -> None:
+        """R09 of rows that the data names: their columns, and the leading indices of the array."""
+        view = cast(ViewType, op.view.type)
+        root, indices, _ = _resolve(op.view)
+        name, dims = self.names[root.index], cast(ViewType, root.type).dims
+        tile = cast(TileType, op.result.type if isinstance(op, GatherOp) else op.tile.type)
+        places = [(index, dims[axis], f"axis {axis}") for axis, index in indices]
+        if len(view.dims) == 2:
+            places.append((op.start, view.dims[1], f"columns in tiles of {tile.shape[1]}"))
+        for index, extent, what in places:
+            if not (nonnegative(index, ranges) and at_most(index, extent - 1, ranges)):
+                message = f"the index {index} of {name} ({what}) is not proved inside 0 .. {extent - 1}"
+                self.report("E301", message, op, "index with an id that runs over the extent")
+
+    def updates(self) -> None:
+        """R12 and R21 for what the data names, or what programs change together: nothing else touches that array."""
+        ops = [op for op in self.func.body.walk() if isinstance(op, (ScatterOp, AtomicAddOp))]
+        for op in ops:
+            root, _, _ = _resolve(op.view)
+            how = op.mode.data if isinstance(op, ScatterOp) else "add"
+            others = [a.op for a in self.accesses if a.root is root and not isinstance(a.op, AtomicAddOp)]
+            modes = {o.mode.data if isinstance(o, ScatterOp) else "add" for o in ops if _resolve(o.view)[0] is root}
+            clash = next(iter(others), op if modes != {how} else None)
+            if clash is not None:
+                message = f"{self.names[root.index]} is changed by {how} here, and touched in another way"
+                fix = "let a kernel touch such an array in this one way only"
+                self.report("E306", message, op, fix, other=clash)
+                return
 
     def by_array(self) -> Iterator[tuple[list[_Access], list[_Access]]]:
         """Loads and stores of every array that is stored to."""
@@ -228,8 +267,9 @@ class _Verifier:
 
     def coverage(self) -> None:
         """R11: a warning where the stores are not seen to cover an output."""
+        scattered = {_resolve(op.view)[0] for op in self.func.body.walk() if isinstance(op, ScatterOp)}
         for arg in self.func.body.block.args:
-            if not isinstance(arg.type, ViewType) or arg.type.mode != "out":
+            if not isinstance(arg.type, ViewType) or arg.type.mode != "out" or arg in scattered:
                 continue
             stores = [a for a in self.accesses if a.root is arg and isinstance(a.op, StoreOp)]
             if not any(self.covers(a) for a in stores):
@@ -276,8 +316,10 @@ def _expressions(op: Operation) -> Iterator[Expr]:
         yield from (extent for _, extent in op.grid)
     elif isinstance(op, ForOp):
         yield from op.bounds
-    elif isinstance(op, (LoadOp, StoreOp, WindowOp)):
+    elif isinstance(op, (LoadOp, StoreOp, WindowOp, AtomicAddOp)):
         yield from op.start
+    elif isinstance(op, (GatherOp, ScatterOp)):
+        yield op.start
     elif isinstance(op, ViewIndexOp):
         yield from op.exprs
     elif isinstance(op, IndexOp):

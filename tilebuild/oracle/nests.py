@@ -63,6 +63,8 @@ def _coverage(node: Node, touches: Sequence[Touch]) -> _Found:
     if lanes is None:
         return
     for touch in touches:
+        if touch.write and touch.instr.op == "scatter":  # of what it may write, it writes what the lanes name
+            continue
         if touch.write == _reduces(touch):  # what counts is what a reduction reads, and what others write
             continue
         for axis, visited, name in zip(touch.lanes.axes, lanes, ("rows", "columns")):

@@ -96,6 +96,40 @@ def _window(op: Operation) -> Iterator[Problem]:
     yield from _dtypes(op, op.reads)
 
 
+def _named(op: Operation, idx: Touch, array: Touch, tile: Touch) -> Iterator[Problem]:
+    """Lanes of a tile against what indices may name: the whole of a vector, or columns of all rows of an array."""
+    attributes = dict(op.instr.attrs)
+    if attributes["by"] not in ("row", "element"):
+        yield Problem("O-OPER-02", VIOLATED, f"goes by {attributes['by']!r:.40}, not row or element", "name one")
+        return
+    if idx.buffer.dtype != "i32":
+        yield _dtype(f"has indices of dtype {idx.buffer.dtype}, not i32")
+    if array.buffer.dtype != tile.buffer.dtype:
+        yield _dtype(f"moves {tile.buffer.dtype} and an array of {array.buffer.dtype}")
+    for name, operand, lanes in zip(_AXES, idx.lanes.axes, tile.lanes.axes):
+        if not (attributes["by"] == "row" and name == "columns" and operand.size == ONE):
+            yield from _agree(op, operand, lanes, f"its index has {operand.size} {name}", f"{name} of its index")
+    if attributes["by"] == "row":
+        columns = array.lanes.cols
+        yield from _agree(op, columns, tile.lanes.cols, f"its array has {columns.size} columns", "columns of its array")
+
+
+def _gather(op: Operation) -> Iterator[Problem]:
+    idx, array = op.reads
+    yield from _named(op, idx, array, op.result)
+    if op.instr.attr("oob") not in ("zero", "clamp"):
+        what = f"has no policy for indices outside: {op.instr.attr('oob')!r:.40}"
+        yield Problem("O-OPER-02", VIOLATED, what, "zero or clamp")
+
+
+def _scatter(op: Operation) -> Iterator[Problem]:
+    tile, idx = op.reads
+    yield from _named(op, idx, op.result, tile)
+    if op.instr.attr("mode") not in ("set", "add", "max"):
+        what = f"has no way for values to meet: {op.instr.attr('mode')!r:.40}"
+        yield Problem("O-OPER-02", VIOLATED, what, "set, add or max")
+
+
 def _transpose(op: Operation) -> Iterator[Problem]:
     operand = op.reads[0].lanes
     for name, axis, result in zip(_AXES, (operand.cols, operand.rows), op.result.lanes.axes):
@@ -172,6 +206,8 @@ _KINDS: Mapping[str, Callable[[Operation], Iterator[Problem]]] = {
     "constant": _constant,
     "fill": _fill,
     "window": _window,
+    "gather": _gather,
+    "scatter": _scatter,
     "transpose": _transpose,
     "reduce": _reduce,
     "put": _put,

@@ -16,6 +16,7 @@ from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
+    AtomicAddOp,
     BinaryOp,
     CastOp,
     ConstantOp,
@@ -24,12 +25,14 @@ from tilebuild.ir.dialect import (
     ForOp,
     FullOp,
     FuncOp,
+    GatherOp,
     IndexOp,
     IotaOp,
     LoadOp,
     NarrowOp,
     ProgramOp,
     ReduceOp,
+    ScatterOp,
     SelectOp,
     StoreOp,
     TransposeOp,
@@ -116,7 +119,8 @@ def schedule(func: FuncOp, keep: Collection[SSAValue] = ()) -> list[Item]:
 def _live(func: FuncOp) -> set[SSAValue]:
     """The values that something stored depends on; what else a kernel computes is left out."""
     live: set[SSAValue] = set()
-    todo = [op.tile for op in func.walk() if isinstance(op, StoreOp)]
+    todo = [op.tile for op in func.walk() if isinstance(op, (StoreOp, ScatterOp, AtomicAddOp))]
+    todo += [op.idx for op in func.walk() if isinstance(op, ScatterOp)]
     while todo:
         value = todo.pop()
         if value in live:
@@ -185,6 +189,12 @@ class _Scheduler:
                 self.fuse(Step("load", op, (op.view,), tile_lanes(op.result), op.result), items)
         elif isinstance(op, StoreOp):
             self.fuse(Step("store", op, (op.tile, op.view), self.clipped(op)), items)
+        elif isinstance(op, AtomicAddOp):
+            self.fuse(Step("atomic_add", op, (op.tile, op.view), self.clipped(op)), items)
+        elif isinstance(op, ScatterOp):
+            self.fuse(Step("scatter", op, (op.tile, op.idx, op.view), self.scattered(op)), items)
+        elif isinstance(op, GatherOp):
+            self.fuse(Step("gather", op, (op.idx, op.view), tile_lanes(op.result), op.result), items)
         elif isinstance(op, (UnaryOp, BinaryOp)):
             self.fuse(Step(op.op.data, op, tuple(op.operands), tile_lanes(op.result), op.result), items)
         elif isinstance(op, SelectOp):
@@ -204,7 +214,16 @@ class _Scheduler:
         else:
             raise AssertionError(f"no schedule for {op.name}")
 
-    def clipped(self, op: StoreOp) -> Lanes:
+    def scattered(self, op: ScatterOp) -> Lanes:
+        """The lanes that have an index and, in rows, a column of the array."""
+        shape, valid = tile_lanes(op.tile)
+        indices = tile_lanes(op.idx)[1]
+        view = cast(ViewType, op.view.type)
+        cols = view.dims[1] - op.start if len(view.dims) == 2 else indices[1]
+        rows, columns = (simplify(emin(a, b), self.ranges) for a, b in zip(valid, (indices[0], cols)))
+        return shape, (rows, columns)
+
+    def clipped(self, op: StoreOp | AtomicAddOp) -> Lanes:
         """The lanes that a store writes: those valid in the tile and inside the array."""
         shape, valid = tile_lanes(op.tile)
         extents = infer.extents_2d(cast(ViewType, op.view.type))
@@ -234,7 +253,7 @@ class _Scheduler:
     def is_read(self, arg: BlockArgument) -> bool:
         """Whether anything in the loop needs what a carried value was before."""
         users = [use.operation for use in arg.uses]
-        return any(isinstance(u, (StoreOp, YieldOp)) or any(r in self.live for r in u.results) for u in users)
+        return any(not u.results or any(r in self.live for r in u.results) for u in users)
 
     def in_place(self, value: SSAValue, arg: BlockArgument) -> bool:
         return value is arg or (isinstance(value.owner, DotOp) and accumulator(value.owner) is arg)
@@ -293,7 +312,7 @@ def _use_count(value: SSAValue) -> int:
 
 def _array(step: Step) -> int | None:
     """The array that a load or store of an `inout` or `out` touches."""
-    if step.op not in ("load", "store"):
+    if step.op not in ("load", "store", "scatter", "atomic_add"):
         return None
     view = step.operands[-1]
     while isinstance(view.owner, _ViewOp):

@@ -10,6 +10,9 @@ from tilebuild.ir.spans import span_of
 
 # operation of the dialect -> what it is called, what to do without it
 OPTIONAL: Mapping[str, tuple[str, str]] = {
+    "tile.gather": ("gathers", "build the kernel for cpu"),
+    "tile.scatter": ("scatters", "build the kernel for cpu"),
+    "tile.atomic_add": ("atomic additions", "add up in one program, or build the kernel for cpu"),
     "tile.window": ("windows", "copy the padded array on the host, or build the kernel for cpu"),
 }
 

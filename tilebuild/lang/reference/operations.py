@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from tilebuild.lang.reference import indirect
 from tilebuild.lang.reference.dtypes import NUMPY, dtype_name, scalar
 from tilebuild.lang.reference.errors import fail
 from tilebuild.lang.reference.launch import Launch, current
@@ -57,6 +58,31 @@ def iota(n: Any, axis: int = 1) -> Tile:
         fail("E206", f"axis {axis!r} of a two-dimensional tile", "use axis 0 (rows) or 1 (columns)")
     shape = tile_shape((n, 1) if axis == 0 else (1, n))
     return Tile(np.arange(n, dtype=NUMPY["i32"]).reshape(shape), shape, "i32")
+
+
+def gather(x: Any, idx: Any, *, oob: str) -> Tile:
+    """Elements of a vector by an i32 tile; an index outside gives zero, or the nearest element (`oob="clamp"`)."""
+    return indirect.gather(x, idx, oob)
+
+
+def gather_rows(x: Any, idx: Any, j: int = 0, *, oob: str) -> Tile:
+    """Rows of `x.tiles(1, BN)`, its column tile j, by an i32 tile of one column."""
+    return indirect.gather_rows(x, idx, j, oob)
+
+
+def scatter(y: Any, idx: Any, t: Any, *, mode: str, oob: str, unique: bool = False) -> None:
+    """Lanes of t to the elements of a vector that an i32 tile of the same shape names; others are dropped."""
+    indirect.scatter(y, idx, t, mode=mode, oob=oob, unique=unique)
+
+
+def scatter_rows(y: Any, idx: Any, t: Any, j: int = 0, *, mode: str, oob: str, unique: bool = False) -> None:
+    """Rows of t to the rows of `y.tiles(1, BN)`, its column tile j, that an i32 tile of one column names."""
+    indirect.scatter_rows(y, idx, t, j, mode=mode, oob=oob, unique=unique)
+
+
+def atomic_add(y: Any, index: Any, t: Any) -> None:
+    """Add a tile to that of a tile space; programs may meet there."""
+    indirect.atomic_add(y, index, t)
 
 
 def sum(x: Any, axis: int) -> Tile:

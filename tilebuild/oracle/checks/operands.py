@@ -167,11 +167,15 @@ def _is_number(text: str) -> bool:
 
 
 def _storage_problem(instr: Instr, reads: tuple[Touch, ...], result: Touch) -> str:
-    takes, gives = instr.op in ("load", "window", "pack", "stage"), instr.op == "store"
+    takes = instr.op in ("load", "window", "gather", "pack", "stage")
+    gives = instr.op in ("store", "scatter", "atomic_add")
     for read in reads:
         if isinstance(read.buffer.storage, Global) and not takes:
             return f"reads {storage_name(read.buffer)}, and takes tiles only"
-        if instr.op in ("load", "window") and not isinstance(read.buffer.storage, Global):
+        is_array = isinstance(read.buffer.storage, Global)
+        if (instr.op in ("load", "window") and not is_array) or (
+            instr.op == "gather" and is_array != (read is reads[1])
+        ):
             return f"reads {storage_name(read.buffer)}, and takes views of arrays only"
     if isinstance(result.buffer.storage, Global) != gives:
         return f"writes {storage_name(result.buffer)}, and gives {'arrays' if gives else 'tiles'} only"

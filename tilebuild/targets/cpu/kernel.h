@@ -4,6 +4,7 @@
 
 #include "prelude.h"
 #include "storage.h"
+#include "indirect.h"
 
 /* TB_LEVEL is the instruction set's suffix where a library holds several. Programs [total*part/parts,
    total*(part+1)/parts) of the grid run; slots are the launch arguments in the manifest's order. */
@@ -22,8 +23,6 @@ TB_FN int64_t tb_min_i64(int64_t a, int64_t b) { return a < b ? a : b; }
 TB_FN int64_t tb_max_i64(int64_t a, int64_t b) { return a > b ? a : b; }
 TB_FN int64_t tb_floordiv_i64(int64_t a, int64_t b) { return a / b - (a % b != 0 && (a < 0) != (b < 0)); }
 TB_FN int64_t tb_mod_i64(int64_t a, int64_t b) { return a - b * tb_floordiv_i64(a, b); }
-
-TB_FN int tb_inside_i64(int64_t a, int64_t n) { return a >= 0 && a < n; }
 
 TB_FN float tb_slot_f32(int64_t slot)
 {

@@ -14,15 +14,18 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
+    AtomicAddOp,
     ConstantOp,
     DotOp,
     ForOp,
     FullOp,
     FuncOp,
+    GatherOp,
     IndexOp,
     IotaOp,
     LoadOp,
     ReduceOp,
+    ScatterOp,
     StoreOp,
     WindowOp,
     _ViewOp,
@@ -281,7 +284,18 @@ class _Lowering:
         b = self.buffers[buffer]
         return Access(buffer, Slice(const(0), b.rows), Slice(const(0), b.cols), valid)
 
-    def global_access(self, op: LoadOp | StoreOp, shape: tuple[int, int], valid: tuple[Expr, Expr]) -> Access:
+    def named(self, op: GatherOp | ScatterOp, cols: int) -> Access:
+        """All that the data may name: a vector, or a tile's columns of all rows."""
+        view = cast(ViewType, op.view.type)
+        rows, extent = infer.extents_2d(view)
+        if len(view.dims) == 1:
+            return Access(self.view(op.view), Slice(const(0), const(1)), Slice(const(0), extent), (const(1), extent))
+        valid = (rows, emin(cols, extent - op.start))
+        return Access(self.view(op.view), Slice(const(0), rows), Slice(op.start, const(cols)), valid)
+
+    def global_access(
+        self, op: LoadOp | StoreOp | AtomicAddOp, shape: tuple[int, int], valid: tuple[Expr, Expr]
+    ) -> Access:
         row, col = op.start
         return Access(self.view(op.view), Slice(row, const(shape[0])), Slice(col, const(shape[1])), valid)
 
@@ -392,9 +406,20 @@ class _NestLowering:
             )
             return
         reads = [self.read(v) for v in step.operands if not isinstance(v.type, ViewType)]
-        if step.op == "store":
+        if isinstance(step.source, GatherOp):
+            reads.append(self.l.named(step.source, step.lanes[0][1]))
+            by = "row" if len(cast(ViewType, step.source.view.type).dims) == 2 else "element"
+            oob = step.source.oob.data
+            self.l.emit("gather", reads, [self.output(step)], self.region, span, oob=oob, by=by)
+            return
+        if isinstance(step.source, ScatterOp):
+            by = "row" if len(cast(ViewType, step.source.view.type).dims) == 2 else "element"
+            target = self.l.named(step.source, step.lanes[0][1])
+            self.l.emit("scatter", reads, [target], self.region, span, mode=step.source.mode.data, by=by)
+            return
+        if step.op in ("store", "atomic_add"):
             self.l.emit(
-                "store",
+                step.op,
                 reads,
                 [self.l.global_access(cast(StoreOp, step.source), step.lanes[0], valid)],
                 self.region,

@@ -14,6 +14,7 @@ from tilebuild.optable import COMBINE, IDENTITY
 from tilebuild.plan.expr import Expr, const, parse
 from tilebuild.plan.model import Access, Buffer, Global, Instr, Placed, Plan
 from tilebuild.plan.tree import Node
+from tilebuild.targets.cpu import indirect
 from tilebuild.targets.cpu.ctext import C_TYPES, MEMORY, NARROW, STORED, SUFFIXES, VECTORS, expression, literal
 from tilebuild.targets.cpu.lines import Lines
 
@@ -38,7 +39,7 @@ def global_address(plan: Plan, access: Access) -> str:
 
 
 @dataclass(frozen=True)
-class _Lane:
+class Lane:
     """Where the code being emitted stands: which copy of an unrolled body, and how many lanes are left."""
 
     copy: int
@@ -65,7 +66,7 @@ class NestEmitter:
         self.ready: dict[str, str] = {}  # buffer -> the variable that holds its lanes here
 
     def extents(self) -> tuple[int, int]:
-        boxes = [a for i in self.instructions for a in (*i.reads, *i.writes)]
+        boxes = [a for i in self.instructions for a in indirect.lanes(i)]
         return (max(_size(a.rows.size) for a in boxes), max(_size(a.cols.size) for a in boxes))
 
     # -- shape ----------------------------------------------------------------------------------
@@ -91,7 +92,7 @@ class NestEmitter:
             if i.op in ("full", "param", "index") and self.is_scalar(i.writes[0]):
                 self.constant(i)
         for i in self.instructions:
-            for a in i.reads:
+            for a in indirect.tiles(i):
                 if (self.repeated(a, self.inner) and self.repeated(a, self.outer)) or self.shape == (1, 1):
                     self.hoist(a, i.span)
         lines.add(f"const int64_t width = {expression(self.lanes[self.inner])};")
@@ -100,7 +101,7 @@ class NestEmitter:
         else:
             lines.open("{ const int64_t o = 0; (void)o;")
         for i in self.instructions:
-            for a in i.reads:
+            for a in indirect.tiles(i):
                 if self.repeated(a, self.inner):
                     self.hoist(a, i.span)
         self.sweep()
@@ -174,15 +175,15 @@ class NestEmitter:
         if copies > 1:
             lines.open(f"for (; c + {copies} * VL <= width; c += {copies} * VL) {{")
             for u in range(copies):
-                self.body(_Lane(u, f"(c + {u} * VL)" if u else "c", None))
+                self.body(Lane(u, f"(c + {u} * VL)" if u else "c", None))
             lines.close()
         if self.shape[self.inner] >= 4:  # the narrowest vector
             lines.open("for (; c + VL <= width; c += VL) {")
-            self.body(_Lane(0, "c", None))
+            self.body(Lane(0, "c", None))
             lines.close()
         lines.open("if (c < width) {")
         lines.add("const int64_t left = width - c;")
-        self.body(_Lane(0, "c", "left"))
+        self.body(Lane(0, "c", "left"))
         lines.close()
         for i in reductions:
             self.finish(i, copies)
@@ -199,18 +200,20 @@ class NestEmitter:
         index = "o" if self.size(i.writes[0], self.outer) > 1 else "0"
         self.lines.add(f"b_{buffer.id}[{index}] = tb_{i.op}_{buffer.dtype}({total});", i.span)
 
-    def body(self, lane: _Lane) -> None:
+    def body(self, lane: Lane) -> None:
         outer_ready = dict(self.ready)
         for i in self.instructions:
             if i.op == "store":
                 self.store(i, lane)
+            elif i.op in ("scatter", "atomic_add"):
+                self.lines.add(indirect.update(self, i, lane), i.span)
             elif i.op in COMBINE:
                 self.reduce(i, lane)
             elif not (i.op in ("full", "param", "index") and self.is_scalar(i.writes[0])):
                 self.compute(i, lane)
         self.ready = outer_ready
 
-    def compute(self, i: Instr, lane: _Lane) -> None:
+    def compute(self, i: Instr, lane: Lane) -> None:
         out = i.writes[0]
         buffer = self.buffers[out.buffer]
         value = self.value(i, lane)
@@ -222,13 +225,15 @@ class NestEmitter:
                 f"b_{out.buffer} + {self.index(out, lane)}", "1", SUFFIXES[buffer.dtype], name, lane, span=i.span
             )
 
-    def value(self, i: Instr, lane: _Lane) -> str:
+    def value(self, i: Instr, lane: Lane) -> str:
         dtype = self.buffers[i.writes[0].buffer].dtype
         suffix = SUFFIXES[dtype]
         if i.op == "load":
             return self.load(i, lane)
         if i.op == "window":
             return self.window(i, lane)
+        if i.op == "gather":
+            return indirect.gather(self, i, lane)
         if i.op == "full":
             return f"tb_splat_{suffix}({literal(str(i.attr('value')), dtype)})"
         if i.op == "iota":
@@ -257,7 +262,7 @@ class NestEmitter:
             return f"tb_{op}_u32"
         return f"tb_{op}_{SUFFIXES[dtype]}"
 
-    def reduce(self, i: Instr, lane: _Lane) -> None:
+    def reduce(self, i: Instr, lane: Lane) -> None:
         out = i.writes[0]
         buffer = self.buffers[out.buffer]
         value = self.read(i.reads[0], lane, i.span)
@@ -279,7 +284,7 @@ class NestEmitter:
 
     # -- memory ---------------------------------------------------------------------------------
 
-    def index(self, a: Access, lane: _Lane) -> str:
+    def index(self, a: Access, lane: Lane) -> str:
         """The element of an arena tile at this lane."""
         buffer = self.buffers[a.buffer]
         inner = "0" if self.repeated(a, self.inner) else lane.offset
@@ -287,7 +292,7 @@ class NestEmitter:
             return inner
         return f"o * {expression(buffer.cols if self.inner == 1 else const(1))} + {inner}"
 
-    def read(self, a: Access, lane: _Lane, span: Span | None) -> str:
+    def read(self, a: Access, lane: Lane, span: Span | None) -> str:
         if a.buffer in self.ready:
             return self.ready[a.buffer]
         buffer = self.buffers[a.buffer]
@@ -299,7 +304,7 @@ class NestEmitter:
         self.ready[a.buffer] = name
         return name
 
-    def load(self, i: Instr, lane: _Lane) -> str:
+    def load(self, i: Instr, lane: Lane) -> str:
         a = i.reads[0]
         dtype = self.buffers[a.buffer].dtype
         pointer, stride = self.global_pointer(i, 0, a, lane)
@@ -308,7 +313,7 @@ class NestEmitter:
             return f"tb_splat_{SUFFIXES[dtype]}({element})"
         return self.vector(pointer, stride, MEMORY[dtype], lane)
 
-    def window(self, i: Instr, lane: _Lane) -> str:
+    def window(self, i: Instr, lane: Lane) -> str:
         """Lanes inside of the array are read, the others are the fill value."""
         a = i.reads[0]
         buffer = self.buffers[a.buffer]
@@ -329,13 +334,13 @@ class NestEmitter:
         )
         return f"tb_splat_{SUFFIXES[buffer.dtype]}({read}[0])" if single else read
 
-    def store(self, i: Instr, lane: _Lane) -> None:
+    def store(self, i: Instr, lane: Lane) -> None:
         a = i.writes[0]
         value = self.read(i.reads[0], lane, i.span)
         pointer, stride = self.global_pointer(i, len(i.reads), a, lane)
         self.write(pointer, stride, MEMORY[self.buffers[a.buffer].dtype], value, lane, span=i.span)
 
-    def global_pointer(self, i: Instr, k: int, a: Access, lane: _Lane) -> tuple[str, str]:
+    def global_pointer(self, i: Instr, k: int, a: Access, lane: Lane) -> tuple[str, str]:
         storage = self.buffers[a.buffer].storage
         assert isinstance(storage, Global)
         inner, outer = storage.strides[self.inner], storage.strides[self.outer]
@@ -346,14 +351,14 @@ class NestEmitter:
             text += f" + {lane.offset}" + ("" if inner == const(1) else f" * {expression(inner)}")
         return text, expression(inner) if inner != const(1) else "1"
 
-    def vector(self, pointer: str, stride: str, suffix: str, lane: _Lane) -> str:
+    def vector(self, pointer: str, stride: str, suffix: str, lane: Lane) -> str:
         if stride != "1":
             return f"tb_load_strided_{suffix}({pointer}, {stride}, {lane.left or 'VL'})"
         if lane.left is not None:
             return f"tb_load_n_{suffix}({pointer}, {lane.left})"
         return f"tb_load_{suffix}({pointer})"
 
-    def write(self, pointer: str, stride: str, suffix: str, value: str, lane: _Lane, *, span: Span | None) -> None:
+    def write(self, pointer: str, stride: str, suffix: str, value: str, lane: Lane, *, span: Span | None) -> None:
         if stride != "1":
             call = f"tb_store_strided_{suffix}({pointer}, {stride}, {lane.left or 'VL'}, {value})"
         elif lane.left is not None:

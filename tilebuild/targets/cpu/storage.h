@@ -119,29 +119,4 @@ TB_NARROW_(bool, uint8_t, tb_u8n_, tb_i32v, int32_t)
 TB_PACK_(bf16)
 TB_PACK_(f16)
 
-/* ---- windows --------------------------------------------------------------------------------------------------- */
-
-/* Lanes at, at + 1, ... of a row of a window, n of them: lane k is p[(k - first) * stride] where first <= k <
- * first + count, else fill. */
-#define TB_WINDOW_(S, R, T, L, element)                                                                                \
-    TB_FN tb_##R##v tb_window_##S(const T *p, int64_t stride, int64_t first, int64_t count, int64_t at, int64_t n,     \
-                                  L fill)                                                                              \
-    {                                                                                                                  \
-        if (stride == 1 && n == VL && at >= first && at + VL <= first + count) return tb_load_##S(p + (at - first));   \
-        L lanes[VL];                                                                                                   \
-        for (int64_t i = 0; i < VL; i++)                                                                               \
-            lanes[i] =                                                                                                 \
-                i < n && at + i >= first && at + i < first + count ? element(p + (at + i - first) * stride) : fill;    \
-        return tb_load_##R(lanes);                                                                                     \
-    }
-TB_FN float tb_element_f32(const float *p) { return *p; }
-TB_FN int32_t tb_element_i32(const int32_t *p) { return *p; }
-TB_WINDOW_(f32, f32, float, float, tb_element_f32)
-TB_WINDOW_(i32, i32, int32_t, int32_t, tb_element_i32)
-TB_WINDOW_(bf16, f32, uint16_t, float, tb_element_bf16)
-TB_WINDOW_(f16, f32, uint16_t, float, tb_element_f16)
-TB_WINDOW_(i8, i32, int8_t, int32_t, tb_element_i8)
-TB_WINDOW_(u8, i32, uint8_t, int32_t, tb_element_u8)
-TB_WINDOW_(bool, i32, uint8_t, int32_t, tb_element_bool)
-
 #endif

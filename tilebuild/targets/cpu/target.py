@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _ROLE = "c-compiler"
-_SUPPORT = ("kernel.h", "prelude.h", "storage.h", "arena.c", "dispatch.c", "pool.c")
+_SUPPORT = ("kernel.h", "prelude.h", "storage.h", "indirect.h", "arena.c", "dispatch.c", "pool.c")
 _MACHINES = {"x86_64": "x86-64", "AMD64": "x86-64", "aarch64": "aarch64", "arm64": "aarch64"}
 # tiles of different dtypes take turns in the same bytes of the arena
 _FLAGS = ("-fno-strict-aliasing",)
