@@ -41,7 +41,8 @@ def save(entries: Mapping[str, Any]) -> None:
     file = FOLDER / "launch.json"
     known = json.loads(file.read_text(encoding="utf-8")) if file.exists() else {}
     known.update(entries)
-    file.write_text(json.dumps(dict(sorted(known.items())), indent=1) + "\n", encoding="utf-8")
+    lines = [f" {json.dumps(name)}: {json.dumps(facts)}" for name, facts in sorted(known.items())]
+    file.write_text("{\n" + ",\n".join(lines) + "\n}\n", encoding="utf-8")
 
 
 def triton_kernels() -> Mapping[str, tuple[Callable[..., None], Mapping[str, str], Mapping[str, Any], int, Any]]:
@@ -85,8 +86,8 @@ def with_nvcc(nvcc: str) -> None:
     entries = {}
     for suffix, flags in NVCC_FLAGS.items():
         output = FOLDER / f"{suffix}.ptx"
-        source = FOLDER / "kernels.cu"
-        subprocess.run([nvcc, "-ptx", "-arch=sm_80", *flags, str(source), "-o", str(output)], check=True)
+        # from there: names of internal functions hold a digest of the path as it is given
+        subprocess.run([nvcc, "-ptx", "-arch=sm_80", *flags, "kernels.cu", "-o", output.name], check=True, cwd=FOLDER)
         output.write_text(plain(output.read_text(encoding="utf-8")), encoding="utf-8")
         for entry, facts in FACTS.items():
             entries[f"{suffix}/{entry}"] = {

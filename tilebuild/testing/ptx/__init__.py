@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from tilebuild.testing.ptx.arguments import Placed
+from tilebuild.testing.ptx.arguments import Placed, Structure
 from tilebuild.testing.ptx.launch import Run, emulate
 
-__all__ = ["Placed", "Run", "emulate"]
+__all__ = ["Placed", "Run", "Structure", "emulate"]

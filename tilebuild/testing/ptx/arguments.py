@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +17,8 @@ from tilebuild.testing.ptx.syntax import Function, Variable
 
 Array = NDArray[Any]
 ALIGN = 256
+_Key = tuple[int, int]
+"""An array's place: which argument, and which member of it if that is a structure, else -1."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,19 @@ class Placed:
 
     array: Array
     offset: int
+
+
+@dataclass(frozen=True)
+class Structure:
+    """A parameter that is a C structure of the device: `format` is one of the standard library's `struct`, with native
+    alignment; an array among `values` stands for its address (P)."""
+
+    values: Sequence[Any]
+    format: str
+
+    def pack(self, addresses: Mapping[int, int]) -> bytes:
+        """Its bytes; `addresses` of the arrays by their places."""
+        return struct.pack(self.format, *(addresses.get(n, v) for n, v in enumerate(self.values)))
 
 
 @dataclass(frozen=True)
@@ -45,54 +60,61 @@ class Arguments:
             message = f"{function.name} has {wanted} parameters ({names}); {len(values)} arguments were given"
             raise Fault("EMU-03", message, function.line, "give one argument a parameter, in order")
         self._copies: list[_Copy] = []
-        pointers = self._place(function, values, memory)
+        addresses = self._place(function, values, memory)
         block = bytearray()
         self.offsets: dict[str, int] = {}
         for n, (parameter, value) in enumerate(zip(function.parameters, values)):
             block.extend(bytes(-len(block) % max(1, parameter.align)))
             self.offsets[parameter.name] = len(block)
-            block.extend(pointers[n] if n in pointers else _scalar(parameter, value))
+            if isinstance(value, Structure):
+                value = value.pack({m: address for (k, m), address in addresses.items() if k == n})
+            block.extend(_bytes(parameter, addresses.get((n, -1), value)))
         self.base = memory.allocate("the parameters", np.frombuffer(bytes(block), np.uint8), READ, ALIGN)
 
-    def _place(self, function: Function, values: Sequence[Any], memory: GlobalMemory) -> dict[int, bytes]:
-        arrays: dict[int, tuple[Array, int]] = {}
-        for n, value in enumerate(values):
-            array, offset = (value.array, value.offset) if isinstance(value, Placed) else (value, 0)
-            if isinstance(array, np.ndarray) and array.ndim:
-                if SIZES[function.parameters[n].type] * function.parameters[n].count != 8:
-                    what = f"argument {n} is an array, but {function.parameters[n].name} is no pointer"
-                    raise Fault("EMU-03", what, function.parameters[n].line, "check the order of the arguments")
-                arrays[n] = (array, offset)
-        bounds = {n: _bounds(a) for n, (a, _) in arrays.items()}
-        pointers: dict[int, bytes] = {}
-        for group in _overlapping(bounds):
-            low, high = min(bounds[n][0] for n in group), max(bounds[n][1] for n in group)
-            first = arrays[group[0]]
-            lead = first[0].ctypes.data - low if first[0].size else 0
-            title = " and ".join(f"argument {n} ({function.parameters[n].name})" for n in group)
-            start = memory.allocate(title, np.zeros(high - low, np.uint8), 0, ALIGN, (first[1] - lead) % ALIGN)
-            for n in group:
-                array = arrays[n][0]
-                at = start + (array.ctypes.data - low if array.size else 0)
-                pointers[n] = at.to_bytes(8, "little")
-                inside = memory.elements(at, array)
+    def _place(self, function: Function, values: Sequence[Any], memory: GlobalMemory) -> dict[_Key, int]:
+        arrays = dict(_arrays(values))
+        for n, m in arrays:
+            parameter = function.parameters[n]
+            if m < 0 and SIZES[parameter.type] * parameter.count != 8:
+                what = f"argument {n} is an array, but {parameter.name} is no pointer"
+                raise Fault("EMU-03", what, parameter.line, "check the order of the arguments")
+        addresses: dict[_Key, int] = {}
+        for group in _overlapping({key: _bounds(a) for key, (a, _) in arrays.items()}):
+            low, high = min(_bounds(arrays[k][0])[0] for k in group), max(_bounds(arrays[k][0])[1] for k in group)
+            first, offset = arrays[group[0]]
+            lead = first.ctypes.data - low if first.size else 0
+            title = " and ".join(f"argument {n} ({function.parameters[n].name})" for n, _ in group)
+            start = memory.allocate(title, np.zeros(high - low, np.uint8), 0, ALIGN, (offset - lead) % ALIGN)
+            for key in group:
+                array = arrays[key][0]
+                addresses[key] = start + (array.ctypes.data - low if array.size else 0)
+                inside = memory.elements(addresses[key], array)
                 inside[...] = array
-                memory.permit(at, array, READ | WRITE if array.flags.writeable else READ)
+                memory.permit(addresses[key], array, READ | WRITE if array.flags.writeable else READ)
                 if array.flags.writeable:
                     self._copies.append(_Copy(array, inside))
-        return pointers
+        return addresses
 
     @staticmethod
     def capacity(values: Sequence[Any]) -> int:
         """How much global memory arguments take, at most."""
-        arrays = [v.array if isinstance(v, Placed) else v for v in values]
-        sizes = [_bounds(a)[1] - _bounds(a)[0] for a in arrays if isinstance(a, np.ndarray)]
-        return sum(sizes) + SLACK * (len(arrays) + 1)
+        sizes = [_bounds(a)[1] - _bounds(a)[0] + SLACK for _, (a, _) in _arrays(values)]
+        return sum(sizes) + 8 * len(values) + sum(len(v) for v in values if isinstance(v, bytes)) + 2 * SLACK
 
     def copy_back(self) -> None:
         """Give the arrays what the kernel left."""
         for copy in self._copies:
             copy.array[...] = copy.inside
+
+
+def _arrays(values: Sequence[Any]) -> Iterator[tuple[_Key, tuple[Array, int]]]:
+    """The arrays among arguments, each with the offset of its first element."""
+    for n, value in enumerate(values):
+        inner = enumerate(value.values) if isinstance(value, Structure) else [(-1, value)]
+        for m, item in inner:
+            array, offset = (item.array, item.offset) if isinstance(item, Placed) else (item, 0)
+            if isinstance(array, np.ndarray) and array.ndim:
+                yield (n, m), (array, offset)
 
 
 def _bounds(array: Array) -> tuple[int, int]:
@@ -104,9 +126,9 @@ def _bounds(array: Array) -> tuple[int, int]:
     return (low, high + array.itemsize) if array.size else (0, 0)
 
 
-def _overlapping(bounds: dict[int, tuple[int, int]]) -> list[list[int]]:
+def _overlapping(bounds: Mapping[_Key, tuple[int, int]]) -> list[list[_Key]]:
     """Arguments whose bytes overlap, together."""
-    groups: list[list[int]] = []
+    groups: list[list[_Key]] = []
     end = -1
     for n in sorted(bounds, key=lambda n: bounds[n]):
         low, high = bounds[n]
@@ -121,7 +143,7 @@ def _overlapping(bounds: dict[int, tuple[int, int]]) -> list[list[int]]:
 _PACKED = {"f32": "<f", "f64": "<d", "f16": "<e"}
 
 
-def _scalar(parameter: Variable, value: Any) -> bytes:
+def _bytes(parameter: Variable, value: Any) -> bytes:
     size = SIZES[parameter.type] * parameter.count
     if value is None:
         return bytes(size)

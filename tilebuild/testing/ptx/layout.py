@@ -39,14 +39,25 @@ def names(operands: Iterable[Operand]) -> Iterator[str]:
             yield from names((operand.first, operand.second))
 
 
+def _mentioned(module: Module, functions: Iterable[Function]) -> set[str]:
+    """The symbols of functions' instructions and branch lists, and those in initial values of variables among them."""
+    found = {n for f in functions for i in f.instructions for n in names(i.operands)}
+    found |= {n for f in functions for targets in f.targets.values() for n in targets}
+    waiting = list(found)
+    while waiting:
+        variable = module.variables.get(waiting.pop())
+        for symbol in () if variable is None else variable.addresses.values():
+            if symbol.name not in found:
+                found.add(symbol.name)
+                waiting.append(symbol.name)
+    return found
+
+
 def reachable(module: Module, entry: Function) -> list[Function]:
     """The entry and the functions that it can come to, in the order in which they are mentioned."""
     found = [entry]
     for function in found:
-        mentioned = {n for i in function.instructions for n in names(i.operands)}
-        mentioned |= {n for targets in function.targets.values() for n in targets}
-        mentioned |= {s.name for v in module.variables.values() if v.name in mentioned for s in v.addresses.values()}
-        for name in sorted(mentioned):
+        for name in sorted(_mentioned(module, [function])):
             other = module.functions.get(name)
             if other is not None and other.body and other not in found:
                 found.append(other)
@@ -61,8 +72,8 @@ class Layout:
         self.functions = {f.name: n + 1 for n, f in enumerate(functions)}
         self.shared = 0
         self.local = 0
-        used = {n for f in functions for i in f.instructions for n in names(i.operands)}
-        self._globals = [v for v in module.variables.values() if v.space in ("global", "const")]
+        used = _mentioned(module, functions)
+        self._globals = [v for v in module.variables.values() if v.space in ("global", "const") and v.name in used]
         mine = [("", v) for v in module.variables.values() if v.space == "shared" and v.name in used]
         mine += [(f.name, v) for f in functions for v in f.variables if v.space == "shared"]
         sized = [(f, v) for f, v in mine if v.count]

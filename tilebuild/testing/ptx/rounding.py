@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+_LEAST = np.float32(2.0**-126)
 MODES = ("rn", "rz", "rm", "rp", "rna")
 
 
@@ -90,11 +91,12 @@ def fma32(a: Array, b: Array, c: Array, mode: str = "rn") -> Array:
     if mode == "rn":
         total = np.asarray(product + c)
         near = total.astype(np.float32)
-        # only a total that lies halfway between two float32 can have been rounded to there
-        low = total.view(np.uint64) & np.uint64(0x1FFFFFFF)
-        small = np.abs(near) < np.float32(1.2e-38)
-        if not ((low == np.uint64(0x10000000)) | small).any():
-            return near
+        # only a total halfway between two float32, or between two subnormal ones, can have been rounded to there
+        halfway = (total.view(np.uint64) & np.uint64(0x1FFFFFFF)) == np.uint64(0x10000000)
+        if not halfway.any():
+            small = np.abs(near) < _LEAST
+            if not small.any() or not (small & (total != 0)).any():
+                return near
     return narrowed(sum_to_odd(product, np.asarray(c, np.float64)), np.float32, mode)
 
 
