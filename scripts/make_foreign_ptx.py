@@ -3,9 +3,9 @@
     pip install triton==3.9.0 "cuda-toolkit[nvcc]==13.5.0"      # neither needs a GPU; nvcc needs a host g++
     python scripts/make_foreign_ptx.py [triton] [nvcc]
 
-Needs the versions above for the same bytes. Each `NAME.ptx` is a compiler's output with debug lines left out; `launch.json`
-holds what a launch needs to know of each entry (see tests/testing/foreign/README.md). The kernels of nvcc are in
-`kernels.cu` there.
+Needs the versions above for the same bytes. Each `NAME.ptx` is a compiler's output with debug lines left out;
+`launch.json` holds what a launch needs to know of each entry (see tests/testing/foreign/README.md). The kernels of nvcc
+are in `kernels.cu` there.
 """
 
 from __future__ import annotations
@@ -82,7 +82,9 @@ def with_triton() -> None:
 def with_nvcc(nvcc: str) -> None:
     from foreign_cuda import FACTS
 
-    version = re.findall(r"V[\d.]+", subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout)
+    version = re.findall(
+        r"V[\d.]+", subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
+    )
     entries = {}
     for suffix, flags in NVCC_FLAGS.items():
         output = FOLDER / f"{suffix}.ptx"

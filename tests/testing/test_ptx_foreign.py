@@ -97,7 +97,11 @@ def test_triton_attention(seed: int) -> None:
     heads, tokens, width = 2, 75, 32
     q, k, v = normal(3, heads, tokens, width, dtype=np.float16)
     o = np.zeros_like(q)
-    launch("triton_attention", {"q": q, "k": k, "v": v, "o": o, "tokens": tokens, "scale": width**-0.5, "heads": heads}, seed=seed)
+    launch(
+        "triton_attention",
+        {"q": q, "k": k, "v": v, "o": o, "tokens": tokens, "scale": width**-0.5, "heads": heads},
+        seed=seed,
+    )
     scores = q.astype(np.float64) @ k.astype(np.float64).swapaxes(1, 2) * width**-0.5
     scores[:, np.triu(np.ones((tokens, tokens), bool), 1)] = -np.inf
     np.testing.assert_allclose(o, softmax(scores) @ v.astype(np.float64), rtol=0, atol=2e-3)
@@ -142,12 +146,13 @@ def test_sort_rows(compiler: str) -> None:
 def _case(code: int, v: int) -> int:
     u = v & 0xFFFFFFFF
     bits = f"{u:032b}"
+    zeros = len(bits) - len(bits.lstrip("0"))
     source = (0x01020304 << 32 | u).to_bytes(8, "little")
     quotient = abs(v) // 7 * (1 if v >= 0 else -1)
     remainder = abs(v) % 11 * (1 if v >= 0 else -1)
     upper = (u ^ 0x55555555) << 32 | u  # the second argument of __funnelshift_l is the upper half
     results = {
-        0: v * 3 - 1, 1: v * 0x12345678 >> 32, 2: int(bits[::-1], 2), 3: bits.count("1") * 100 + len(bits) - len(bits.lstrip("0")),
+        0: v * 3 - 1, 1: v * 0x12345678 >> 32, 2: int(bits[::-1], 2), 3: bits.count("1") * 100 + zeros,
         4: upper << 7 >> 32, 5: int.from_bytes(bytes(source[n] for n in (6, 1, 7, 2)), "little"),
         6: quotient + remainder, 7: v * v >> 13, 8: (u & -u).bit_length(),
     }  # fmt: skip

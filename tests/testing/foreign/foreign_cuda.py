@@ -23,7 +23,11 @@ FACTS: dict[str, dict[str, Any]] = {
     "by_case": _facts("code x n", 64, "ceil(n / 64)"),
     "roots": _facts("x y n", 32, "ceil(n / 32)"),
     "any_space": _facts("x y", 64, "1"),
-    "transpose": {**_facts("from to", 32, ""), "block": [32, 8, 1], "grid": ["ceil(columns / 32)", "ceil(rows / 32)", "1"]},
+    "transpose": {
+        **_facts("from to", 32, ""),
+        "block": [32, 8, 1],
+        "grid": ["ceil(columns / 32)", "ceil(rows / 32)", "1"],
+    },
     "compact": _facts("x y kept n", 64, "ceil(n / 64)"),
     "two_stages": _facts("x y steps", 32, "blocks", 1024),
     "lock": _facts("mutex total last", 64, "2"),

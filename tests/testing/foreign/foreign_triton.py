@@ -1,3 +1,4 @@
+# ruff: noqa: PLR0917 (a kernel has the parameters that it has)
 """Kernels in Triton, of our own, for scripts/make_foreign_ptx.py; tests read only the PTX made of them."""
 
 from __future__ import annotations
@@ -55,8 +56,12 @@ def matmul(a, b, c, M, N, K, stride_a, stride_b, stride_c, BM: tl.constexpr, BN:
     total = tl.zeros((BM, BN), dtype=tl.int32 if a.dtype.element_ty == tl.int8 else tl.float32)
     for start in range(0, K, BK):
         k = start + inner
-        left = tl.load(a + rows[:, None] * stride_a + k[None, :], mask=(rows[:, None] < M) & (k[None, :] < K), other=0.0)
-        right = tl.load(b + k[:, None] * stride_b + columns[None, :], mask=(k[:, None] < K) & (columns[None, :] < N), other=0.0)
+        left = tl.load(
+            a + rows[:, None] * stride_a + k[None, :], mask=(rows[:, None] < M) & (k[None, :] < K), other=0.0
+        )
+        right = tl.load(
+            b + k[:, None] * stride_b + columns[None, :], mask=(k[:, None] < K) & (columns[None, :] < N), other=0.0
+        )
         total = tl.dot(left, right, total)
     inside = (rows[:, None] < M) & (columns[None, :] < N)
     tl.store(c + rows[:, None] * stride_c + columns[None, :], total.to(c.dtype.element_ty), mask=inside)
@@ -85,7 +90,11 @@ def attention(q, k, v, o, tokens, scale, WIDTH: tl.constexpr, BQ: tl.constexpr, 
         norm = norm * shrink + tl.sum(weights, 1)
         total = tl.dot(weights.to(values.dtype), values, total * shrink[:, None])
         largest = new
-    tl.store(o + head + rows[:, None] * WIDTH + channel[None, :], (total / norm[:, None]).to(o.dtype.element_ty), mask=rows[:, None] < tokens)
+    tl.store(
+        o + head + rows[:, None] * WIDTH + channel[None, :],
+        (total / norm[:, None]).to(o.dtype.element_ty),
+        mask=rows[:, None] < tokens,
+    )
 
 
 def _matmul(element: str, result: str, strides: str = "i32") -> dict[str, str]:
@@ -114,7 +123,15 @@ KERNELS = {
     ),
     "triton_layernorm": (
         layernorm,
-        {"x": "*fp16", "weight": "*fp32", "bias": "*fp32", "y": "*fp16", "columns": "i32", "stride": "i32", "eps": "fp32"},
+        {
+            "x": "*fp16",
+            "weight": "*fp32",
+            "bias": "*fp32",
+            "y": "*fp16",
+            "columns": "i32",
+            "stride": "i32",
+            "eps": "fp32",
+        },
         {"BLOCK": 256},
         2,
         {"grid": ["rows", "1", "1"]},

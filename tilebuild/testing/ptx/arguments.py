@@ -66,9 +66,10 @@ class Arguments:
         for n, (parameter, value) in enumerate(zip(function.parameters, values)):
             block.extend(bytes(-len(block) % max(1, parameter.align)))
             self.offsets[parameter.name] = len(block)
+            raw = addresses.get((n, -1), value)
             if isinstance(value, Structure):
-                value = value.pack({m: address for (k, m), address in addresses.items() if k == n})
-            block.extend(_bytes(parameter, addresses.get((n, -1), value)))
+                raw = value.pack({m: address for (k, m), address in addresses.items() if k == n})
+            block.extend(_bytes(parameter, raw))
         self.base = memory.allocate("the parameters", np.frombuffer(bytes(block), np.uint8), READ, ALIGN)
 
     def _place(self, function: Function, values: Sequence[Any], memory: GlobalMemory) -> dict[_Key, int]:

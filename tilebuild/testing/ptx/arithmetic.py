@@ -24,12 +24,16 @@ def _either(for_integers: Typed, for_floats: Typed) -> Callable[[Binder, Words],
 
 def _minimum(b: Binder, w: Words, kind: Kind) -> Op:
     relu = w.flag("relu")
-    return elementwise(b, w, lambda x, y: np.maximum(np.minimum(x, y), 0) if relu else np.minimum(x, y), [kind] * 2, kind)
+    return elementwise(
+        b, w, lambda x, y: np.maximum(np.minimum(x, y), 0) if relu else np.minimum(x, y), [kind] * 2, kind
+    )
 
 
 def _maximum(b: Binder, w: Words, kind: Kind) -> Op:
     relu = w.flag("relu")
-    return elementwise(b, w, lambda x, y: np.maximum(np.maximum(x, y), 0) if relu else np.maximum(x, y), [kind] * 2, kind)
+    return elementwise(
+        b, w, lambda x, y: np.maximum(np.maximum(x, y), 0) if relu else np.maximum(x, y), [kind] * 2, kind
+    )
 
 
 def _absolute(b: Binder, w: Words, kind: Kind) -> Op:
@@ -37,7 +41,7 @@ def _absolute(b: Binder, w: Words, kind: Kind) -> Op:
 
 
 def _negate(b: Binder, w: Words, kind: Kind) -> Op:
-    return elementwise(b, w, lambda x: np.negative(x), [kind], kind)
+    return elementwise(b, w, np.negative, [kind], kind)
 
 
 TABLE: dict[str, Callable[[Binder, Words], Op]] = {

@@ -18,9 +18,15 @@ from tilebuild.testing.ptx.threads import Chosen
 from tilebuild.testing.ptx.transfers import ORDER, SCOPES, space_of
 
 Array = NDArray[Any]
+
+
+def _replace(old: Array, expected: Array, new: Array) -> Array:
+    return np.where(old == expected, new, old)
+
+
 _OPERATIONS: dict[str, Callable[..., Array]] = {
     "and": lambda old, x: old & x, "or": lambda old, x: old | x, "xor": lambda old, x: old ^ x,
-    "exch": lambda old, x: x, "cas": lambda old, x, y: np.where(old == x, y, old),
+    "exch": lambda old, x: x, "cas": _replace,
     "inc": lambda old, x: np.where(old >= x, 0, old + old.dtype.type(1)),
     "dec": lambda old, x: np.where((old == 0) | (old > x), x, old - old.dtype.type(1)),
 }  # fmt: skip
@@ -78,7 +84,9 @@ class Atomics:
             addresses = address(chosen)
             who = threads.indices(chosen)
             # shared and local addresses of different blocks and threads are different places
-            owner = addresses if memory_space in ("global", "generic") else addresses + threads.block_of[chosen] * (1 << 32)
+            owner = (
+                addresses if memory_space in ("global", "generic") else addresses + threads.block_of[chosen] * (1 << 32)
+            )
             if memory_space == "generic":
                 owner = np.where(addresses >> 44 == 1, addresses + threads.block_of[chosen] * (1 << 32), addresses)
             values = [[np.broadcast_to(r(chosen), r(chosen).shape or who.shape) for r in group] for group in readers]

@@ -22,8 +22,8 @@ BARRIERS = 16
 
 @dataclass(frozen=True)
 class Place:
-    """An instruction at which threads wait. `following` is the piece after it; `finish` takes the threads of a block that
-    waited at it, and the predicates of all that took part."""
+    """An instruction at which threads wait. `following` is the piece after it; `finish` takes the threads of a block
+    that waited at it, and the predicates of all that took part."""
 
     line: int
     text: str
@@ -51,19 +51,23 @@ class Barriers:
         mode = w.take("sync", "arrive", "red")
         aligned = w.flag("aligned") or i.opcode == "bar"
         operands = list(i.operands)
-        finish: Callable[[Array, Array], None] | None = None
         holds = None
         if mode == "red":
             kind = w.kind()
             reduction = w.take("popc", "and", "or")
             write = b.write(operands.pop(0), kind)
             holds = b.read(operands.pop(), KINDS["pred"])
-            reduce: Callable[[Array], Any] = {"popc": np.sum, "and": np.all, "or": np.any}[reduction]
-            finish = lambda who, values: write(who, np.asarray(reduce(values)))  # noqa: E731
+            reductions: dict[str, Callable[[Array], Any]] = {"popc": np.sum, "and": np.all, "or": np.any}
+            if reduction not in reductions:
+                w.refuse()
+
+            def finish(who: Array, values: Array) -> None:
+                write(who, np.asarray(reductions[reduction](values)))
+
         w.done()
         if not mode:
             w.refuse()
-        self.places[piece] = Place(i.line, i.text, aligned, following, finish)
+        self.places[piece] = Place(i.line, i.text, aligned, following, finish if mode == "red" else None)
         number = b.read(operands[0], KINDS["u32"])
         count = b.read(operands[1], KINDS["u32"]) if len(operands) > 1 else None
 
@@ -97,7 +101,8 @@ class Barriers:
         differs = (before != 0) & (before != wanted)
         if differs.any():
             n = int(np.flatnonzero(differs)[0])
-            message = f"{text}: barrier {number[n]} waits for {before[n]} threads, and {threads.name(int(who[n]))} says {wanted[n]}"
+            other = threads.name(int(who[n]))
+            message = f"{text}: barrier {number[n]} waits for {before[n]} threads, and {other} says {wanted[n]}"
             raise Fault("EMU-08", message, line, "name one count at all uses of a barrier")
         self._expected[block, number] = wanted
         np.add.at(self._arrived, (block, number), 1)
@@ -113,7 +118,9 @@ class Barriers:
 
     def _complete(self, block: int, number: int) -> None:
         threads = self._threads
-        waiting = np.flatnonzero((threads.block_of == block) & (self._which == number) & (threads.pc & WAITS_AT_BARRIER != 0))
+        waiting = np.flatnonzero(
+            (threads.block_of == block) & (self._which == number) & (threads.pc & WAITS_AT_BARRIER != 0)
+        )
         pieces = threads.pc[waiting] & ~WAITS_AT_BARRIER
         for piece in np.unique(pieces):
             if self.places[int(piece)].aligned:
@@ -136,7 +143,9 @@ class Barriers:
         missing = np.setdiff1d(members, who)
         if missing.size:
             line, text = self.places[piece].line, self.places[piece].text
-            message = f"{text}: {threads.name(int(who[0]))} waits here, {threads.name(int(missing[0]))} of its warp does not"
+            message = (
+                f"{text}: {threads.name(int(who[0]))} waits here, {threads.name(int(missing[0]))} of its warp does not"
+            )
             raise Fault("EMU-08", message, line, "let all threads of a warp come to a barrier, or none")
 
 

@@ -1,5 +1,5 @@
-"""Bits: logic, shifts, fields and permutations (PTX ISA, "Logic and Shift Instructions" and the bit-field ones among the
-integer instructions)."""
+"""Bits: logic, shifts, fields and permutations (PTX ISA, "Logic and Shift Instructions", and the bit-field ones among
+the integer instructions)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _cnot(b: Binder, w: Words) -> Op:
 def shift_left(a: Array, n: Array, kind: Kind) -> Array:
     """Bits beyond the width are lost, all of them where n is the width or more."""
     least = np.minimum(n, kind.bits - 1).astype(kind.number)
-    return np.where(n >= kind.bits, kind.number.type(0), a << least)
+    return np.asarray(np.where(n >= kind.bits, kind.number.type(0), a << least))
 
 
 def shift_right(a: Array, n: Array, kind: Kind) -> Array:
@@ -43,7 +43,7 @@ def shift_right(a: Array, n: Array, kind: Kind) -> Array:
     least = np.minimum(n, kind.bits - 1).astype(kind.number)
     if kind.family == "s":
         return np.asarray(a >> least)
-    return np.where(n >= kind.bits, kind.number.type(0), a >> least)
+    return np.asarray(np.where(n >= kind.bits, kind.number.type(0), a >> least))
 
 
 def _shl(b: Binder, w: Words) -> Op:
@@ -62,13 +62,14 @@ def _shf(b: Binder, w: Words) -> Op:
     def compute(a: Array, c: Array, n: Array) -> Array:
         both = np.asarray(c).astype(np.uint64) << np.uint64(32) | np.asarray(a).astype(np.uint64)
         by = (n & np.uint32(31) if wrap else np.minimum(n, np.uint32(32))).astype(np.uint64)
-        return (both << by >> np.uint64(32) if left else both >> by).astype(np.uint32)
+        return np.asarray((both << by >> np.uint64(32) if left else both >> by).astype(np.uint32))
 
     return elementwise(b, w, compute, [U32] * 3, U32 if kind.bits == 32 else kind)
 
 
-def lookup(a: Array, c: Array, d: Array, table: int) -> Array:
+def lookup(operands: list[Array], table: int) -> Array:
     """Any function of three bits, given by its truth table."""
+    a, c, d = operands
     result = np.zeros(np.broadcast_shapes(np.shape(a), np.shape(c), np.shape(d)), np.uint32)
     for n in range(8):
         if table >> n & 1:
@@ -93,14 +94,14 @@ def _lop3(b: Binder, w: Words) -> Op:
         also = b.read(sources[4], KINDS["pred"])
 
         def with_predicate(chosen: Chosen) -> None:
-            result = lookup(*(r(chosen) for r in readers), value)
+            result = lookup([r(chosen) for r in readers], value)
             extra = also(chosen)
             other(chosen, (result != 0) | extra if combine == "or" else (result != 0) & extra)
             write(chosen, result)
 
         return with_predicate
     write = b.write(target, U32)
-    return lambda chosen: write(chosen, lookup(*(r(chosen) for r in readers), value))
+    return lambda chosen: write(chosen, lookup([r(chosen) for r in readers], value))
 
 
 def _reverse(a: Array, kind: Kind) -> Array:
@@ -116,7 +117,7 @@ def _brev(b: Binder, w: Words) -> Op:
 
 def _ones(a: Array, kind: Kind) -> Array:
     each = np.ascontiguousarray(np.atleast_1d(a)).view(np.uint8).reshape(-1, kind.bits // 8)
-    return np.unpackbits(each, axis=1).sum(1, dtype=np.uint32)
+    return np.asarray(np.unpackbits(each, axis=1).sum(1, dtype=np.uint32))
 
 
 def highest(a: Array) -> Array:
@@ -171,7 +172,7 @@ def _fns(b: Binder, w: Words) -> Op:
 
 def _field_mask(width: Array, kind: Kind) -> Array:
     one = kind.unsigned.type(1)
-    return shift_left(one, width, KINDS[f"u{kind.bits}"]) - one
+    return np.asarray(shift_left(one, width, KINDS[f"u{kind.bits}"]) - one)
 
 
 def _bfe(b: Binder, w: Words) -> Op:

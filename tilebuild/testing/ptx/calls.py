@@ -145,14 +145,17 @@ class Calls:
         return run
 
     def _enter(
-        self, function: Function, arguments: tuple[Operand, ...], results: tuple[Operand, ...], i: Instruction, following: int
+        self,
+        function: Function,
+        arguments: tuple[Operand, ...],
+        results: tuple[Operand, ...],
+        i: Instruction,
+        following: int,
     ) -> End:
         if len(arguments) != len(function.parameters) or len(results) != len(function.results):
             raise Fault("EMU-01", f"{function.name} is called with another number of arguments than it has", i.line)
         caller = self._b.current
-        given = [
-            self._move(function, Symbol(p.name), caller, a, p) for p, a in zip(function.parameters, arguments)
-        ]
+        given = [self._move(function, Symbol(p.name), caller, a, p) for p, a in zip(function.parameters, arguments)]
         taken = [self._move(caller, r, function, Symbol(v.name), v) for v, r in zip(function.results, results)]
         number = len(self._sites)
         self._sites.append(_Site(following, lambda who: _each(taken, who)))

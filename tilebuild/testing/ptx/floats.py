@@ -1,7 +1,7 @@
 """Floating-point arithmetic (PTX ISA, "Floating Point Instructions" and "Half Precision Floating Point Instructions").
 
-Instructions named .approx and .full give the number nearest to the exact result here: a device's differs by the few units
-in the last place that the PTX ISA allows it.
+Instructions named .approx and .full give the number nearest to the exact result here: a device's differs by the few
+units in the last place that the PTX ISA allows it.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def bind(b: Binder, w: Words, kind: Kind, make: Callable[[Kind, str], Values], c
 
 
 def _exact(function: Callable[..., Fraction], kind: Kind, mode: str, rough: Values) -> Values:
-    """One element at a time over rational numbers, for modes that NumPy does not have; `rough` for what is no number."""
+    """One element at a time over rational numbers, for modes that NumPy lacks; `rough` for what is no number."""
 
     def compute(*given: Array) -> Array:
         values = [np.atleast_1d(v) for v in np.broadcast_arrays(*given)]

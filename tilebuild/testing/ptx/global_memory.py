@@ -46,7 +46,7 @@ class GlobalMemory:
 
     def elements(self, address: int, like: Array) -> Array:
         """Memory from an address on as elements that lie as those of `like` do."""
-        return np.ndarray(like.shape, like.dtype, self.data.data, address - BASE, like.strides)
+        return np.asarray(np.ndarray(like.shape, like.dtype, self.data.data, address - BASE, like.strides))
 
     def permit(self, address: int, like: Array, flags: int) -> None:
         """Add flags to the bytes of such elements."""

@@ -47,7 +47,7 @@ def high(a: Array, b: Array, kind: Kind) -> Array:
     if kind.bits < 64:
         wide = np.int64 if kind.family == "s" else np.uint64
         product = np.multiply(a, b, dtype=wide)
-        return (product >> wide(kind.bits)).astype(kind.number)
+        return np.asarray((product >> wide(kind.bits)).astype(kind.number))
     mask, half = np.uint64(0xFFFFFFFF), np.uint64(32)
     x, y = (np.asarray(v).view(np.uint64) for v in (a, b))
     low = (x & mask) * (y & mask)
@@ -56,7 +56,7 @@ def high(a: Array, b: Array, kind: Kind) -> Array:
     top = (x >> half) * (y >> half) + (cross >> half) + (other >> half)
     if kind.family == "s":
         top = top - np.where(np.asarray(a) < 0, y, np.uint64(0)) - np.where(np.asarray(b) < 0, x, np.uint64(0))
-    return top.view(kind.number)
+    return np.asarray(top.view(kind.number))
 
 
 def magnitude(a: Array, kind: Kind) -> Array:
@@ -89,7 +89,7 @@ def subtract(b: Binder, w: Words, kind: Kind) -> Op:
     return elementwise(b, w, function, [kind, kind], kind)
 
 
-def _with_carry(b: Binder, w: Words, kind: Kind, subtract: bool, carry_in: bool, carry_out: bool) -> Op:
+def _with_carry(b: Binder, w: Words, kind: Kind, *, subtract: bool, carry_in: bool, carry_out: bool) -> Op:
     plain = KINDS[f"u{kind.bits}"]
     carry = b.carry
     target, x, y = w.instruction.operands
@@ -117,7 +117,7 @@ def _with_carry(b: Binder, w: Words, kind: Kind, subtract: bool, carry_in: bool,
 def _carried(subtract: bool) -> Callable[[Binder, Words], Op]:
     def bind(b: Binder, w: Words) -> Op:
         kind = w.kind()
-        return _with_carry(b, w, kind, subtract, carry_in=True, carry_out=w.flag("cc"))
+        return _with_carry(b, w, kind, subtract=subtract, carry_in=True, carry_out=w.flag("cc"))
 
     return bind
 
@@ -149,9 +149,7 @@ def multiply_add(b: Binder, w: Words, kind: Kind) -> Op:
     return elementwise(b, w, lambda x, y, z: function(x, y) + z, [kind, kind, result], result)
 
 
-def _multiply_add_carry(
-    b: Binder, w: Words, kind: Kind, function: Values, carry_in: bool, carry_out: bool
-) -> Op:
+def _multiply_add_carry(b: Binder, w: Words, kind: Kind, function: Values, *, carry_in: bool, carry_out: bool) -> Op:
     carry = b.carry
     target, *operands = w.instruction.operands
     readers = [b.read(o, kind) for o in operands]
@@ -184,7 +182,7 @@ def _times24(b: Binder, w: Words, kind: Kind) -> tuple[Values, Kind]:
 
     def product(x: Array, y: Array) -> Array:
         small = [np.asarray(v).astype(wide) << wide(40) >> wide(40) for v in (x, y)]
-        return (small[0] * small[1] >> shift).astype(kind.number)
+        return np.asarray((small[0] * small[1] >> shift).astype(kind.number))
 
     return product, kind
 
@@ -227,7 +225,7 @@ def _dot(b: Binder, w: Words) -> Op:
         p = np.ascontiguousarray(x).view(types[0]).reshape(-1, lanes).astype(np.int64)
         q = np.ascontiguousarray(y).view(types[1]).reshape(-1, 4).astype(np.int64)
         part = q[:, 2:] if half == "hi" else q[:, :lanes]
-        return ((p * part).sum(1) + z.astype(np.int64)).astype(result.number)
+        return np.asarray(((p * part).sum(1) + z.astype(np.int64)).astype(result.number))
 
     return elementwise(b, w, compute, [bits, bits, result], result)
 

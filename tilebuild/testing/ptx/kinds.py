@@ -20,7 +20,7 @@ Array = NDArray[Any]
 
 @dataclass(frozen=True)
 class Kind:
-    """A fundamental type. `family`: u, s, b (bits), f, bf or pred; `bits` of the whole, `lanes` numbers packed in it."""
+    """A fundamental type. `family`: u, s, b (bits), f, bf, pred; `bits` of the whole; `lanes`: numbers packed in it."""
 
     name: str
     family: str

@@ -49,11 +49,11 @@ def emulate(
 ) -> Run:
     """Run the entry `entry` of a PTX text on NumPy arrays, which hold the results afterwards.
 
-    `arguments`, one a parameter: an array or a `Placed` (the parameter is its address), a number, the bytes of a
-    structure, or None for zeros. `shared_bytes` is the dynamic shared memory. The order in which warps go on is drawn from
+    `arguments`, one a parameter: an array or a `Placed` (the parameter is its address), a number, a `Structure` or its
+    bytes, or None for zeros. `shared_bytes` is the dynamic shared memory. The order in which warps go on is drawn from
     `seed`: the same seed, the same run. With `strict` reading shared memory that nothing wrote is an error; without, it
-    gives 0xff bytes, NaN in every floating-point type. `limit` bounds the instructions issued. `name` is how messages call
-    the text.
+    gives 0xff bytes, NaN in every floating-point type. `limit` bounds the instructions issued. `name` is how messages
+    call the text.
 
     Raises `TilebuildError` with one of the codes of docs/errors/emulator.md (EMU-01 to EMU-11), at the line of the PTX
     text. Arrays then hold what they held before.
@@ -61,41 +61,47 @@ def emulate(
     try:
         module = parse(text)
         with np.errstate(all="ignore"):
-            return _launch(module, entry, _triple(grid), _triple(block), arguments, shared_bytes, seed, strict, limit)
+            function = _entry(module, entry)
+            launch = _Launch(_triple(grid), _triple(block), shared_bytes, seed, strict, limit)
+            return _run(module, function, arguments, launch)
     except Fault as fault:
         span = Span(name, fault.line) if fault.line else None
         raise TilebuildError(Diagnostic(fault.code, fault.message, span, fix=fault.fix)) from None
 
 
-def _launch(
-    module: Module,
-    entry: str,
-    grid: Triple,
-    block: Triple,
-    values: Sequence[Any],
-    shared_bytes: int,
-    seed: int,
-    strict: bool,
-    limit: int,
-) -> Run:
-    function = _entry(module, entry)
+@dataclass(frozen=True)
+class _Launch:
+    grid: Triple
+    block: Triple
+    shared_bytes: int
+    seed: int
+    strict: bool
+    limit: int
+
+
+def _run(module: Module, function: Function, values: Sequence[Any], launch: _Launch) -> Run:
+    grid, block = launch.grid, launch.block
     size = block[0] * block[1] * block[2]
     _check(function, grid, block, size)
-    random = np.random.default_rng(seed)
+    random = np.random.default_rng(launch.seed)
     functions = reachable(module, function)
-    layout = Layout(module, functions, shared_bytes)
+    layout = Layout(module, functions, launch.shared_bytes)
     memory = GlobalMemory(Arguments.capacity(values) + layout.capacity + SLACK + 8192, random)
     arguments = Arguments(function, values, memory)
     layout.allocate(memory, function, {n: arguments.base + at for n, at in arguments.offsets.items()})
     total = grid[0] * grid[1] * grid[2]
     together = max(1, min(total, _THREADS // (-(-size // WARP) * WARP)))
     threads = Threads(grid, block, together)
-    space = Memory(threads, memory, layout.shared, layout.local, strict)
+    space = Memory(threads, memory, layout.shared, layout.local, launch.strict)
     binder = Binder(threads, space, layout)
-    sizes = {"%dynamic_smem_size": shared_bytes, "%total_smem_size": layout.shared, "%aggr_smem_size": layout.shared}
+    sizes = {
+        "%dynamic_smem_size": launch.shared_bytes,
+        "%total_smem_size": layout.shared,
+        "%aggr_smem_size": layout.shared,
+    }
     threads.special.update({n: np.full(threads.count, v, np.uint32) for n, v in sizes.items()})
     program = Program(binder, functions, random)
-    scheduler = Scheduler(program, threads, random, limit)
+    scheduler = Scheduler(program, threads, random, launch.limit)
     order = random.permutation(total)
     for first in range(0, total, together):
         if first:
@@ -124,7 +130,9 @@ def _entry(module: Module, name: str) -> Function:
 
 def _check(function: Function, grid: Triple, block: Triple, size: int) -> None:
     if min(*grid, *block) < 1 or size > _LARGEST_BLOCK:
-        message = f"a grid {grid} of blocks {block}: extents are at least 1, and a block has at most {_LARGEST_BLOCK} threads"
+        message = (
+            f"a grid {grid} of blocks {block}: extents are at least 1, and a block has at most {_LARGEST_BLOCK} threads"
+        )
         raise Fault("EMU-03", message, function.line, "launch other extents")
     if function.block is not None and function.block != block:
         message = f"{function.name} is compiled for blocks {function.block} (.reqntid), not {block}"

@@ -79,7 +79,7 @@ class Layout:
         sized = [(f, v) for f, v in mine if v.count]
         for owner, v in sized:
             self._places[owner, v.name] = Place("shared", self._next("shared", v))
-        for owner, v in mine:
+        for _, v in mine:
             if not v.count:  # all of the memory that is sized at launch begins at one place
                 self.shared = -(-self.shared // v.align) * v.align
         for owner, v in mine:
@@ -119,7 +119,9 @@ class Layout:
             for at, symbol in v.addresses.items():
                 value = self.address(entry.name, symbol, v.line) + symbol.offset
                 size = SIZES[v.type]
-                memory.data[start + at : start + at + size] = np.frombuffer(value.to_bytes(8, "little")[:size], np.uint8)
+                memory.data[start + at : start + at + size] = np.frombuffer(
+                    value.to_bytes(8, "little")[:size], np.uint8
+                )
 
     def place(self, function: str, name: str, line: int) -> Place:
         """Where a variable lies; raises Fault EMU-01 for a name that nothing declares."""

@@ -52,11 +52,15 @@ class Meetings:
             warps = np.unique(threads.index[chosen] // WARP)
             members = (warps[:, None] * WARP + np.arange(WARP)).reshape(-1)
             here = members[pc[members] == piece | WAITS_FOR_WARP]
-            masks = np.full(here.size, ALL) if named is None else np.broadcast_to(named(here), here.shape).astype(np.int64)
+            masks = (
+                np.full(here.size, ALL) if named is None else np.broadcast_to(named(here), here.shape).astype(np.int64)
+            )
             lane = threads.lane[here]
             if (masks >> lane & 1 == 0).any():
                 thread = threads.name(int(here[np.flatnonzero(masks >> lane & 1 == 0)[0]]))
-                raise Fault("EMU-09", f"{i.text}: the mask does not name {thread} itself", i.line, "name it in the mask")
+                raise Fault(
+                    "EMU-09", f"{i.text}: the mask does not name {thread} itself", i.line, "name it in the mask"
+                )
             alive = np.zeros(threads.count // WARP, np.int64)
             present = alive.copy()
             living = members[pc[members] < EXITED] if named is not None else members

@@ -1,4 +1,4 @@
-"""The memory that threads see: global, shared of each block, local of each thread, and generic addresses of all three."""
+"""The memory that threads see: global, shared of each block, local of each thread, generic addresses of all three."""
 
 from __future__ import annotations
 
@@ -48,7 +48,10 @@ class Memory:
             "shared": np.empty(threads.blocks * self._stride["shared"], np.uint8),
             "local": np.empty(threads.count * self._stride["local"], np.uint8),
         }
-        self._base = {"shared": threads.block_of * self._stride["shared"], "local": threads.index * self._stride["local"]}
+        self._base = {
+            "shared": threads.block_of * self._stride["shared"],
+            "local": threads.index * self._stride["local"],
+        }
         self._written = np.zeros(self._data["shared"].size if strict else 0, np.uint8)
         self._views: dict[tuple[int, int], Array] = {}
         self.poison()
@@ -86,9 +89,7 @@ class Memory:
             own = values if len(parts) == 1 else [v[keep] if v.ndim else v for v in values]
             self._store(access, space, where, own, who)
 
-    def _parts(
-        self, access: Access, address: Array, chosen: Chosen
-    ) -> list[tuple[str, Array, Chosen, Array | slice]]:
+    def _parts(self, access: Access, address: Array, chosen: Chosen) -> list[tuple[str, Array, Chosen, Array | slice]]:
         """Generic addresses by space: (space, addresses in it, threads, which of the chosen those are)."""
         window = address >> 44
         parts: list[tuple[str, Array, Chosen, Array | slice]] = []
@@ -154,7 +155,9 @@ class Memory:
             if wrong.any():
                 n = int(np.flatnonzero(wrong)[0])
                 thread = self.threads.name(int(self.threads.indices(chosen)[n]))
-                message = f"{access.what} at {space} address {int(address[n]):#x} in {thread} is not aligned to {total} bytes"
+                message = (
+                    f"{access.what} at {space} address {int(address[n]):#x} in {thread} is not aligned to {total} bytes"
+                )
                 raise Fault("EMU-05", message, access.line, f"make the address a multiple of {total}")
         if space == "global":
             offset = address - BASE
@@ -175,7 +178,9 @@ class Memory:
             place = f"; the {space} memory has {self.size[space]} bytes"
         else:
             place = f", {self.everything.describe(address)}" if space == "global" else ", which is in no space"
-        message = f"{access.what} {kind} {total} bytes at {space} address {address:#x}{place}, in {self.threads.name(thread)}"
+        message = (
+            f"{access.what} {kind} {total} bytes at {space} address {address:#x}{place}, in {self.threads.name(thread)}"
+        )
         raise Fault("EMU-04", message, access.line, "guard the access, or give the launch larger arrays")
 
     def _permitted(self, access: Access, where: Array, address: Array, chosen: Chosen, flag: int) -> None:
@@ -189,7 +194,8 @@ class Memory:
             thread, place = int(self.threads.indices(chosen)[k]), int(address[k]) + n * access.size
             readable = self.everything.flags[place - BASE : place - BASE + access.size] & READ
             if flag == WRITE and readable.all():
-                message = f"{access.what} writes to {self.everything.describe(place)}, which is read-only, in {self.threads.name(thread)}"
+                what = f"{access.what} writes to {self.everything.describe(place)}, which is read-only"
+                message = f"{what}, in {self.threads.name(thread)}"
                 raise Fault("EMU-06", message, access.line, "pass a writeable array, if the kernel may write to it")
             self._outside(access, "global", place, thread)
 
@@ -202,5 +208,6 @@ class Memory:
                 k = int(np.flatnonzero(wrong)[0])
                 thread = self.threads.name(int(self.threads.indices(chosen)[k]))
                 place = int(address[k]) + n * access.size
-                message = f"{access.what} reads {access.size} bytes at shared address {place:#x} that nothing wrote, in {thread}"
+                what = f"{access.what} reads {access.size} bytes at shared address {place:#x} that nothing wrote"
+                message = f"{what}, in {thread}"
                 raise Fault("EMU-07", message, access.line, "write them first, with a barrier or a wait between")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from tilebuild.testing.ptx.binder import Binder, Op, Reader, Words
+from tilebuild.testing.ptx.binder import Binder, Op, Words
 from tilebuild.testing.ptx.floats import flushed
 from tilebuild.testing.ptx.integers import elementwise
 from tilebuild.testing.ptx.kinds import KINDS, Kind
@@ -117,10 +117,14 @@ def _set(b: Binder, w: Words) -> Op:
     return run
 
 
+def _select(x: Array, y: Array, p: Array) -> Array:
+    return np.where(p, x, y)
+
+
 def _selp(b: Binder, w: Words) -> Op:
     kind = w.kind()
     plain = KINDS[f"u{kind.bits}"]
-    return elementwise(b, w, lambda x, y, p: np.where(p, x, y), [plain, plain, PRED], plain)
+    return elementwise(b, w, _select, [plain, plain, PRED], plain)
 
 
 def _slct(b: Binder, w: Words) -> Op:
@@ -129,7 +133,8 @@ def _slct(b: Binder, w: Words) -> Op:
     ftz = w.flag("ftz")
 
     def compute(x: Array, y: Array, z: Array) -> Array:
-        return np.where((flushed(z) if ftz else z) >= 0, x, y)
+        first: Array = (flushed(z) if ftz else z) >= 0
+        return np.where(first, x, y)
 
     return elementwise(b, w, compute, [plain, plain, by], plain)
 
@@ -160,7 +165,10 @@ def _mov(b: Binder, w: Words) -> Op:
     if kind.bits == 32 and isinstance(source, Symbol):  # an address in a space has at most 32 bits
         plain = KINDS["u32"]
     if kind.is_float and not isinstance(source, (Symbol, Vector)):
-        read, write = b.read(source, kind if not kind.is_half else plain), b.write(target, kind if not kind.is_half else plain)
+        read, write = (
+            b.read(source, kind if not kind.is_half else plain),
+            b.write(target, kind if not kind.is_half else plain),
+        )
     else:
         read, write = b.read(source, plain), b.write(target, plain)
     return lambda chosen: write(chosen, read(chosen))

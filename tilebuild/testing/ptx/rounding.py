@@ -1,8 +1,8 @@
 """Rounding as IEEE 754 has it, for formats and directions that NumPy does not offer.
 
-Two steps are never both rounded to nearest: an intermediate result is rounded to odd (Boldo and Melquiond, "Emulation of
-FMA and correctly rounded sums", IEEE Trans. Computers 57(4), 2008), after which one rounding to a format with at least
-two bits less is as good as one rounding of the exact value.
+Two steps are never both rounded to nearest: an intermediate result is rounded to odd (Boldo and Melquiond, "Emulation
+of FMA and correctly rounded sums", IEEE Trans. Computers 57(4), 2008), after which one rounding to a format with at
+least two bits less is as good as one rounding of the exact value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ MODES = ("rn", "rz", "rm", "rp", "rna")
 
 def from_bfloat16(bits: Array) -> Array:
     """Numbers (float64) of bfloat16 bits (uint16)."""
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64)
+    return np.asarray((bits.astype(np.uint32) << np.uint32(16)).view(np.float32).astype(np.float64))
 
 
 def to_odd(values: Array) -> Array:
@@ -50,7 +50,7 @@ def bfloat16_bits(values: Array, mode: str = "rn") -> Array:
     else:
         up = {"rz": np.False_, "rm": odd < 0, "rp": odd > 0}[mode]
         rounded = (bits >> half) + (np.asarray(up) & ((bits & np.uint32(0xFFFF)) != 0))
-    return np.where(np.isnan(odd), np.uint16(0x7FFF), rounded.astype(np.uint16))
+    return np.asarray(np.where(np.isnan(odd), np.uint16(0x7FFF), rounded.astype(np.uint16)))
 
 
 def directed(values: Array, near: Array, mode: str) -> Array:
@@ -122,4 +122,4 @@ def to_tf32(values: Array, mode: str = "rna") -> Array:
     if mode == "rz":
         add = np.uint32(0)
     rounded = (bits + add) & np.uint32(0xFFFFE000)
-    return np.where(np.isnan(values), np.uint32(0x7FFFFFFF), rounded)
+    return np.asarray(np.where(np.isnan(values), np.uint32(0x7FFFFFFF), rounded))

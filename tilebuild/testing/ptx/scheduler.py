@@ -1,8 +1,8 @@
 """Which threads go on next: warps in random order and for random times, so that what only a barrier would order shows.
 
 A turn takes some warps of all blocks, or one warp of some blocks, and lets them go on piece by piece until all of them
-wait or the turn is over. Of threads that are at different pieces the rearmost go first, so that they meet again; in some
-turns the foremost do, so that no thread waits for ever for another one of its warp.
+wait or the turn is over. Of threads that are at different pieces the rearmost go first, so that they meet again; in
+some turns the foremost do, so that no thread waits for ever for another one of its warp.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Scheduler:
         self.issued = 0
 
     def run(self) -> None:
-        """Until all threads have exited; raises Fault EMU-08 and EMU-09 where they wait for ever, EMU-10 at the limit."""
+        """Until all threads have exited; raises Fault EMU-08, EMU-09 (waiting for ever) or EMU-10 (the limit)."""
         pc = self._threads.pc
         while True:
             lowest = int(pc.min())
@@ -69,7 +69,9 @@ class Scheduler:
             piece = pieces[at]
             self.issued += piece.count
             if self.issued > self._limit:
-                message = f"{self._limit} instructions were issued, and {threads.name(threads.indices(chosen)[0])} goes on"
+                message = (
+                    f"{self._limit} instructions were issued, and {threads.name(threads.indices(chosen)[0])} goes on"
+                )
                 raise Fault("EMU-10", message, piece.line, "if the kernel is right, raise `limit`")
             for op in piece.ops:
                 op(chosen)

@@ -60,8 +60,10 @@ class Body:
             if token.kind == "end" or (token.text == "}" and depth == 0):
                 return
             depth += (token.text == "{") - (token.text == "}")
-            starts = ahead == 0 or line_of.ahead(ahead - 1).text in (";", "{", "}", ":") or (
-                line_of.ahead(ahead - 1).line != token.line
+            starts = (
+                ahead == 0
+                or line_of.ahead(ahead - 1).text in (";", "{", "}", ":")
+                or (line_of.ahead(ahead - 1).line != token.line)
             )
             if depth == 0 and token.kind == "name" and starts and line_of.ahead(ahead + 1).text == ":":
                 self._declare(token.text)
@@ -182,7 +184,7 @@ class Body:
         if at.accept("{"):
             return Vector(self._list("}"))
         if at.accept("("):
-            if at.now.kind == "name" or at.now.text == ")" or at.now.text == "_":
+            if at.now.kind == "name" or at.now.text == ")":
                 return Group(self._list(")"))
             found = Group(self._list(")"))
             return found.items[0] if len(found.items) == 1 and at.now.text != "," else found

@@ -1,9 +1,9 @@
 """Matrix instructions of a warp: ldmatrix, stmatrix, movmatrix and mma.sync.
 
 Fragments lie as the PTX ISA draws them ("Matrix Fragments for mma.m16n8k16" and its neighbours). All of these pictures
-are one rule: a register holds `e` neighbours along k; lane L is in group L // 4 and has place L % 4 there; register r of A
-has row group + 8 * (r % 2) and columns 4e * (r // 2) + e * place + 0..e-1, one of B has those rows and column group, and C
-and D have row group + 8 * (i // 2) and column 2 * place + i % 2. Matrices of eight rows leave out the + 8.
+are one rule: a register holds `e` neighbours along k; lane L is in group L // 4 and has place L % 4 there; register r
+of A has row group + 8 * (r % 2) and columns 4e * (r // 2) + e * place + 0..e-1, one of B has those rows and column
+group, and C and D have row group + 8 * (i // 2) and column 2 * place + i % 2. Matrices of eight rows leave out the + 8.
 """
 
 from __future__ import annotations
@@ -49,14 +49,14 @@ def numbers(registers: list[Array], kind: str) -> Array:
     if kind == "f64":
         return bits.view(np.float64)[..., None]
     if kind == "tf32":  # the lower bits of the operand are not looked at
-        return (bits & np.uint32(0xFFFFE000)).view(np.float32)[..., None].astype(np.float64)
+        return np.asarray((bits & np.uint32(0xFFFFE000)).view(np.float32)[..., None].astype(np.float64))
     if size == 16:
         return decode(bits, KINDS[f"{kind}x2"])
     shifts = np.arange(0, 32, size, dtype=np.uint32)
     each = (bits[..., None] >> shifts & np.uint32((1 << size) - 1)).astype(np.int64)
     if kind[0] == "s":
         each -= (each >> size - 1 & 1) << size
-    return each.astype(np.float64)  # in which sums of their products are exact
+    return np.asarray(each, np.float64)  # in which sums of their products are exact
 
 
 def _matrix_a(fragment: Array, rows: int) -> Array:

@@ -1,7 +1,7 @@
 """The threads of the blocks that run together: their registers, places and program counters.
 
-Threads lie as [slot][block][lane]: a slot holds one warp of every block, so that a run of slots, or a run of blocks in one
-slot, is a slice of every array. Which warp of a block has which slot is drawn anew for every batch of blocks.
+Threads lie as [slot][block][lane]: a slot holds one warp of every block, so that a run of slots, or a run of blocks in
+one slot, is a slice of every array. Which warp of a block has which slot is drawn anew for every batch of blocks.
 """
 
 from __future__ import annotations

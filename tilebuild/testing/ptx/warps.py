@@ -78,7 +78,9 @@ def _ballot(b: Binder, values: Array, chosen: Chosen) -> Array:
     """For every chosen thread, the mask of its warp's chosen threads with a true value."""
     warp = b.threads.index[chosen] // WARP
     bits = np.zeros(b.threads.count // WARP, np.uint32)
-    np.bitwise_or.at(bits, warp, np.where(values, np.uint32(1) << b.threads.lane[chosen].astype(np.uint32), np.uint32(0)))
+    np.bitwise_or.at(
+        bits, warp, np.where(values, np.uint32(1) << b.threads.lane[chosen].astype(np.uint32), np.uint32(0))
+    )
     result: Array = bits[warp]
     return result
 
