@@ -160,6 +160,8 @@ class Binder:
             raw = operand.value.to_bytes(operand.width // 8, "little")
             value = struct.unpack("<f" if operand.width == 32 else "<d", raw)[0]
             return int.from_bytes(struct.pack("<f" if kind.bits == 32 else "<d", value), "little")
+        if operand.width > kind.bits:
+            raise Fault("EMU-01", f"a floating-point constant of 64 bits as .{kind.name}", self.line)
         return operand.value & mask
 
     def _predicate(self, operand: Operand) -> Reader:

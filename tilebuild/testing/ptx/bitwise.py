@@ -181,7 +181,8 @@ def _bfe(b: Binder, w: Words) -> Op:
 
     def compute(a: Array, start: Array, width: Array) -> Array:
         start, width = start & np.uint32(0xFF), width & np.uint32(0xFF)
-        mask = _field_mask(width, kind)
+        # bits past the number's end are those of its sign, like those past the field's
+        mask = _field_mask(np.minimum(width, np.uint32(kind.bits) - np.minimum(start, np.uint32(kind.bits))), kind)
         result = shift_right(a.view(plain.number), start, plain) & mask
         if kind.family == "s":
             last = np.minimum(start + width - np.uint32(1), np.uint32(kind.bits - 1))
@@ -243,8 +244,8 @@ _PERMUTATIONS = {
 
 
 def _prmt(b: Binder, w: Words) -> Op:
-    w.kind()
     mode = w.take(*_PERMUTATIONS)
+    w.kind()
 
     def compute(a: Array, c: Array, selector: Array) -> Array:
         both = np.asarray(c).astype(np.uint64) << np.uint64(32) | np.asarray(a).astype(np.uint64)

@@ -117,19 +117,22 @@ def _set(b: Binder, w: Words) -> Op:
     return run
 
 
+def _as_bits(kind: Kind) -> Kind:
+    """A type for what only copies: numbers where constants can be numbers, else bits."""
+    return kind if kind.is_float and kind.plain else KINDS[f"u{kind.bits}"]
+
+
 def _select(x: Array, y: Array, p: Array) -> Array:
     return np.where(p, x, y)
 
 
 def _selp(b: Binder, w: Words) -> Op:
-    kind = w.kind()
-    plain = KINDS[f"u{kind.bits}"]
+    plain = _as_bits(w.kind())
     return elementwise(b, w, _select, [plain, plain, PRED], plain)
 
 
 def _slct(b: Binder, w: Words) -> Op:
-    by, kind = w.kind(), w.kind()
-    plain = KINDS[f"u{kind.bits}"]
+    by, plain = w.kind(), _as_bits(w.kind())
     ftz = w.flag("ftz")
 
     def compute(x: Array, y: Array, z: Array) -> Array:
@@ -161,16 +164,8 @@ def _mov(b: Binder, w: Words) -> Op:
         return _pack(b, kind, target, source)
     if kind.family == "pred":
         return elementwise(b, w, lambda a: a, [PRED], PRED)
-    plain = KINDS[f"u{kind.bits}"]
-    if kind.bits == 32 and isinstance(source, Symbol):  # an address in a space has at most 32 bits
-        plain = KINDS["u32"]
-    if kind.is_float and not isinstance(source, (Symbol, Vector)):
-        read, write = (
-            b.read(source, kind if not kind.is_half else plain),
-            b.write(target, kind if not kind.is_half else plain),
-        )
-    else:
-        read, write = b.read(source, plain), b.write(target, plain)
+    plain = KINDS[f"u{kind.bits}"] if isinstance(source, Symbol) else _as_bits(kind)
+    read, write = b.read(source, plain), b.write(target, plain)
     return lambda chosen: write(chosen, read(chosen))
 
 

@@ -78,10 +78,14 @@ def _store(b: Binder, w: Words) -> Op:
         w.refuse()
     memory_space, address = b.address(target, space)
     access = Access(w.instruction.line, w.instruction.text, memory_space, max(1, kind.bits // 8), count, write=True)
-    kind = KINDS[f"u{kind.bits}"]
+    kind = kind if kind.is_float and kind.plain else KINDS[f"u{kind.bits}"]
     readers = [b.read(item, kind) for item in items]
-    memory = b.memory
-    return lambda chosen: memory.store(access, address(chosen), [np.asarray(r(chosen)) for r in readers], chosen)
+    memory, bits = b.memory, kind.unsigned
+
+    def run(chosen: Chosen) -> None:
+        memory.store(access, address(chosen), [np.asarray(r(chosen)).view(bits) for r in readers], chosen)
+
+    return run
 
 
 def _nothing(*words: str) -> Callable[[Binder, Words], Op]:
