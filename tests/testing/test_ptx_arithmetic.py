@@ -171,7 +171,9 @@ def test_bytes() -> None:
         by_python(lambda x, y, z: (y << 32 | x) >> 8 * (z & 3), U32)(a, b, c),
     )
     signed = integers(I32, 3)
-    same(elementwise("dp4a.s32.u32 %y, %x0, %x1, %x2;", [signed, b, signed], I32), by_python(dot, I32)(signed, b, signed))
+    same(
+        elementwise("dp4a.s32.u32 %y, %x0, %x1, %x2;", [signed, b, signed], I32), by_python(dot, I32)(signed, b, signed)
+    )
 
 
 def rational(function: Callable[..., Fraction], mode: str = "rn") -> Callable[..., Any]:
@@ -186,10 +188,14 @@ def rational(function: Callable[..., Fraction], mode: str = "rn") -> Callable[..
             mode_here = "rm" if exact >= 0 else "rp"
         else:
             mode_here = mode
-        inside = [v for v in options if (Fraction(float(v)) <= exact if mode_here == "rm" else Fraction(float(v)) >= exact)]
+        inside = [
+            v for v in options if (Fraction(float(v)) <= exact if mode_here == "rm" else Fraction(float(v)) >= exact)
+        ]
         return max(inside) if mode_here == "rm" else min(inside)
 
-    return lambda *arrays: np.array([nearest(function(*map(Fraction, map(float, row)))) for row in zip(*arrays)], np.float32)
+    return lambda *arrays: np.array(
+        [nearest(function(*map(Fraction, map(float, row)))) for row in zip(*arrays)], np.float32
+    )
 
 
 def moderate(seed: int) -> Any:
@@ -216,7 +222,10 @@ def test_a_fused_product_is_rounded_once() -> None:
     a = np.full(COUNT, np.float32(1 + 2**-23))
     b = np.full(COUNT, np.float32(1 - 2**-24))
     c = np.where(np.arange(COUNT) % 2, 2.0**-60, -(2.0**-60)).astype(np.float32)
-    same(elementwise("fma.rn.f32 %y, %x0, %x1, %x2;", [a, b, c], np.float32), rational(lambda x, y, z: x * y + z)(a, b, c))
+    same(
+        elementwise("fma.rn.f32 %y, %x0, %x1, %x2;", [a, b, c], np.float32),
+        rational(lambda x, y, z: x * y + z)(a, b, c),
+    )
     one = np.array([1.0 + 2**-52] * COUNT)
     exact = [float(Fraction(v) * Fraction(v) - 1) for v in one]
     same(elementwise("fma.rn.f64 %y, %x0, %x0, 0dBFF0000000000000;", [one], np.float64), np.array(exact))
@@ -275,7 +284,9 @@ def test_flush_to_zero() -> None:
     small = np.full(COUNT, 1e-39, np.float32)
     assert (elementwise("add.ftz.f32 %y, %x0, %x0;", [small], np.float32) == 0).all()
     assert (elementwise("add.f32 %y, %x0, %x0;", [small], np.float32) > 0).all()
-    assert (elementwise("mul.ftz.f32 %y, %x0, 0f3A000000;", [np.full(COUNT, 1.2e-38, np.float32)], np.float32) == 0).all()
+    assert (
+        elementwise("mul.ftz.f32 %y, %x0, 0f3A000000;", [np.full(COUNT, 1.2e-38, np.float32)], np.float32) == 0
+    ).all()
 
 
 def half_inputs(count: int) -> list[Any]:
@@ -319,4 +330,6 @@ def test_brain_floats() -> None:
     # a product of two and a sum in float64 are exact or nearly so: one rounding to float32 does not hit a tie of bf16
     want = bfloat((a.astype(np.float64) * b + a).astype(np.float32))
     same((got.astype(np.uint32) << 16).view(np.float32), want)
-    same((elementwise("min.bf16 %y, %x0, %x1;", bits, np.uint16).astype(np.uint32) << 16).view(np.float32), np.fmin(a, b))
+    same(
+        (elementwise("min.bf16 %y, %x0, %x1;", bits, np.uint16).astype(np.uint32) << 16).view(np.float32), np.fmin(a, b)
+    )

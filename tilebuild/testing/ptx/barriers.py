@@ -165,7 +165,8 @@ def blocked(threads: Threads, places: Mapping[int, Place]) -> Fault:
     others = np.flatnonzero(same & threads.exists & (threads.pc != threads.pc[thread]))
     rest = "which do not come"
     if others.size:
-        other = int(others[0])
+        beside = others[others // WARP == thread // WARP]
+        other = int((beside if beside.size else others)[0])
         where = "has exited" if threads.pc[other] & EXITED else f"waits at line {place(other).line}"
         rest = f"and {threads.name(other)} {where}"
     scope = "block" if at_barrier.size else "warp"

@@ -64,4 +64,5 @@ class GlobalMemory:
         past = address - nearest.address - nearest.size
         if past >= 0:
             return f"{past} bytes past the end of {nearest.name} ({nearest.size} bytes)"
-        return f"byte {address - nearest.address} of {nearest.name}"
+        inside = f"byte {address - nearest.address} of {nearest.name}"
+        return inside if self.flags[address - BASE] else f"{inside}, where no element lies"
