@@ -11,6 +11,7 @@ _HOMES = {
     "types": ("f32", "f16", "bf16", "i8", "u8", "i32", "u32", "bool", "In", "Out", "InOut", "Const", "Static", "Tile",
               "dim", "dims", "inf", "nan"),
     "kernel": ("Kernel", "V", "fn", "kernel"),
+    "mlir": ("mlir_kernel",),
     "control": ("cdiv", "pipeline", "range", "unroll"),
     "operations": ("abs", "ceil", "dot", "exp", "exp2", "floor", "full", "iota", "log", "log2", "max", "maximum", "min",
                    "minimum", "neg", "prod", "program", "recip", "require", "round", "rsqrt", "sqrt", "sum",

@@ -14,6 +14,7 @@ from tilebuild.lang.functions import *  # noqa: F403
 from tilebuild.lang.kernel import Kernel as Kernel
 from tilebuild.lang.kernel import V as V
 from tilebuild.lang.library import *  # noqa: F403
+from tilebuild.lang.mlir import mlir_kernel as mlir_kernel
 from tilebuild.lang.types import Const as Const
 from tilebuild.lang.types import In as In
 from tilebuild.lang.types import InOut as InOut

@@ -195,7 +195,7 @@ def _package(kernels: Sequence[KernelDef], project: Path) -> str:
                 fix="name one of them in `kernels` of [tool.tilebuild]",
             )
         )
-    flat = next((k for k in kernels if "." not in k.module and k.scope.path.name != "__init__.py"), None)
+    flat = next((k for k in kernels if "." not in k.module and Path(k.file).name != "__init__.py"), None)
     if flat is not None:
         raise TilebuildError(
             Diagnostic(

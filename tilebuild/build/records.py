@@ -113,11 +113,10 @@ def _plan(
     kernel: KernelDef, variant: VariantDef, name: str, target: Target, arch: str
 ) -> tuple[Plan, list[Diagnostic]]:
     # the IR library is imported here, where something has to be lowered
-    from tilebuild.frontend.library import library
-    from tilebuild.frontend.python import lower_kernel
+    from tilebuild.frontend.lowering import lower
     from tilebuild.ir.verifier import verify
 
-    func = lower_kernel(kernel, variant, name, library())
+    func = lower(kernel, variant, name)
     found = verify(func)
     errors = [d for d in found if d.severity == "error"]
     if errors:

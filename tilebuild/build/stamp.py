@@ -12,7 +12,7 @@ from pathlib import Path
 import tilebuild
 from tilebuild.build import sealed
 from tilebuild.diagnostics import TilebuildError
-from tilebuild.frontend.discover import find_modules
+from tilebuild.frontend.discover import find_modules, find_texts
 from tilebuild.manifest import FILE_NAME, Manifest
 
 COMPLETE = "complete.json"
@@ -56,9 +56,9 @@ def generator_digest(targets: Sequence[object]) -> str:
 
 
 def sources_digest(project: Path, kernels: Sequence[str]) -> str:
-    """Over every Python file of the packages that kernels may be in or import from."""
+    """Over every Python and MLIR file of the packages that kernels may be in or import from."""
     h = hashlib.sha256()
-    files: set[Path] = set()
+    files = set(find_texts(project, kernels).values())
     for module, file in find_modules(project, kernels).items():
         depth = module.count(".") + (file.name == "__init__.py")  # of folders that are packages
         files |= set(file.parents[depth - 1].rglob("*.py")) if depth else {file}

@@ -12,6 +12,7 @@ from tilebuild.frontend.signature import KernelDef, ParameterDef, SignatureReade
 
 __all__ = ["KernelDef", "ParameterDef", "VariantDef", "discover", "find_modules"]
 
+_MLIR_WORDS = (b"tile.func", b"hacc.entry", b"@__tile_", b"@ascend_tile_")
 _SKIPPED = {"tests", "test", "docs", "build", "dist", "node_modules", "examples", "benchmarks"}
 
 
@@ -20,6 +21,15 @@ def find_modules(project: Path, kernels: Sequence[str]) -> dict[str, Path]:
 
     A folder's modules belong to the package that its `__init__.py` files make it part of.
     """
+    return _find(project, kernels, ".py")
+
+
+def find_texts(project: Path, kernels: Sequence[str]) -> dict[str, Path]:
+    """The same for `.mlir` files: one is called as a module beside it would be."""
+    return _find(project, kernels, ".mlir")
+
+
+def _find(project: Path, kernels: Sequence[str], suffix: str) -> dict[str, Path]:
     found: dict[str, Path] = {}
     for root in kernels or (["src"] if (project / "src").is_dir() else ["."]):
         path = project / root
@@ -32,20 +42,21 @@ def find_modules(project: Path, kernels: Sequence[str]) -> dict[str, Path]:
                     fix="name files or folders relative to pyproject.toml",
                 )
             )
-        for file in [path] if path.is_file() else _python_files(path):
-            found[_module_name(file)] = file
+        for file in [path] if path.is_file() else _files(path, suffix):
+            if file.suffix == suffix:
+                found[_module_name(file)] = file
     return dict(sorted(found.items()))
 
 
-def _python_files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, suffix: str) -> Iterator[Path]:
     in_package = (folder / "__init__.py").is_file()
     for entry in sorted(folder.iterdir()):
         if entry.is_dir():
             skipped = entry.name in _SKIPPED and not in_package
             circular = entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve())
             if not (skipped or circular or entry.name == "__pycache__" or entry.name.startswith(".")):
-                yield from _python_files(entry)
-        elif entry.suffix == ".py" and entry.is_file():
+                yield from _files(entry, suffix)
+        elif entry.suffix == suffix and entry.is_file():
             yield entry
 
 
@@ -69,15 +80,16 @@ def _package_folder(file: Path) -> Path | None:
 
 
 def discover(project: Path, kernels: Sequence[str] = ()) -> list[KernelDef]:
-    """All kernels, in file order; raises `TilebuildError` with every malformed one."""
+    """All kernels, those of Python files first, in file order; raises `TilebuildError` with every malformed one."""
     configured = find_modules(project, kernels)
     # helpers may live beside the configured files: every module of their packages can be named in an import
     packages = {folder for file in configured.values() if (folder := _package_folder(file)) is not None}
-    modules = {_module_name(file): file for folder in sorted(packages) for file in _python_files(folder)}
+    modules = {_module_name(file): file for folder in sorted(packages) for file in _files(folder, ".py")}
     sources = Sources(project, modules | configured)
     found: list[KernelDef] = []
     names: set[tuple[str, str]] = set()
     problems: list[Diagnostic] = []
+    broken: set[str] = set()
     for module, path in configured.items():
         try:
             if b"tilebuild" not in path.read_bytes():
@@ -98,10 +110,44 @@ def discover(project: Path, kernels: Sequence[str] = ()) -> list[KernelDef]:
                 problems += e.diagnostics
             except RecursionError:
                 problems.append(Diagnostic("E119", f"{node.name} is nested too deeply", scope.span(node)))
-    problems += _check_otherwise(found, names)
+    for module, path in find_texts(project, kernels).items():
+        try:
+            written = _texts(module, sources.relative(path), path)
+        except TilebuildError as e:
+            problems += e.diagnostics
+            broken.add(module)
+            continue
+        problems += _defined_twice(written, found)
+        names.update((k.module, k.name) for k in written)
+        found += written
+    problems += _check_otherwise(found, names, broken)
     if problems:
         raise TilebuildError(dict.fromkeys(problems), project)
     return found
+
+
+def _texts(module: str, file: str, path: Path) -> list[KernelDef]:
+    """The kernels of a `.mlir` file; none where it has nothing to do with tiles."""
+    try:
+        data = path.read_bytes()
+        if not any(word in data for word in _MLIR_WORDS):
+            return []
+        from tilebuild.frontend import mlir  # needs the IR library
+
+        return list(mlir.read(module, file, path))
+    except OSError as e:
+        raise TilebuildError(Diagnostic("E100", f"cannot be read: {e.strerror or e}", Span(file, 1))) from None
+
+
+def _defined_twice(kernels: Sequence[KernelDef], others: Sequence[KernelDef]) -> Iterator[Diagnostic]:
+    """Kernels of a `.mlir` file that the Python file of the same name has too."""
+    by_name = {(k.module, k.name): k for k in others}
+    for kernel in kernels:
+        other = by_name.get((kernel.module, kernel.name))
+        if other is not None:
+            notes = ((other.span, "the other one"),)
+            message = f"{kernel.name} is a kernel of {other.file} too: both are {kernel.module}.{kernel.name}"
+            yield Diagnostic("E104", message, kernel.span, notes, "give each kernel a name of its own")
 
 
 def _kernel_nodes(scope: Scope) -> Iterator[ast.FunctionDef]:
@@ -135,8 +181,11 @@ def _misplaced(sources: Sources, scope: Scope) -> Iterator[Diagnostic]:
                 yield Diagnostic("E104", f"the kernel {inner.name} is async", scope.span(inner), fix="write `def`")
 
 
-def _check_otherwise(kernels: Sequence[KernelDef], names: Set[tuple[str, str]]) -> Iterator[Diagnostic]:
-    """`names` has the kernels that could not be read as well: what is wrong with those is said already."""
+def _check_otherwise(
+    kernels: Sequence[KernelDef], names: Set[tuple[str, str]], broken: Set[str]
+) -> Iterator[Diagnostic]:
+    """`names` has the kernels that could not be read as well, `broken` modules that could not: what is wrong with
+    those is said already."""
     by_name = {(k.module, k.name): k for k in kernels}
 
     def following(kernel: KernelDef) -> KernelDef | None:
@@ -144,7 +193,7 @@ def _check_otherwise(kernels: Sequence[KernelDef], names: Set[tuple[str, str]]) 
 
     for kernel in kernels:
         other = following(kernel)
-        if kernel.otherwise and (kernel.module, kernel.otherwise) not in names:
+        if kernel.otherwise and (kernel.module, kernel.otherwise) not in names and kernel.module not in broken:
             known = [n for m, n in by_name if m == kernel.module]
             message = f"otherwise={kernel.otherwise!r} names no kernel of {kernel.file}"
             yield Diagnostic("E106", f"{message}{did_you_mean(kernel.otherwise, known)}", kernel.span)

@@ -19,7 +19,7 @@ from tilebuild.plan.bounds import at_most, largest
 from tilebuild.plan.expr import Expr, ExprError, Predicate, const
 
 # Integers over dimensions that become scalars of these dtypes: every integer in between is exact.
-_EXACT = {"f32": (-(1 << 24), 1 << 24), "i32": INTEGERS["i32"]}
+EXACT = {"f32": (-(1 << 24), 1 << 24), "i32": INTEGERS["i32"]}
 _MOST_STEPS = 20_000  # the largest kernels of the corpus need hundreds
 
 
@@ -107,9 +107,9 @@ class OperandLowering:
         if isinstance(value, (int, float)):
             return self.number(value, node, dtype)
         if isinstance(value, Expr):
-            if dtype not in _EXACT:
+            if dtype not in EXACT:
                 raise self.fail("E202", f"{show(value)} meets {dtype} values", node, "convert them: `.to(tb.f32)`")
-            low, high = _EXACT[dtype]
+            low, high = EXACT[dtype]
             self.require_at_most(value, high, node, dtype)
             self.require_at_most(-value, -low, node, dtype)
             return self.built(IndexOp(value, dtype))

@@ -17,7 +17,7 @@ from tilebuild.diagnostics import Diagnostic, TilebuildError
 from tilebuild.frontend.builder import Builder
 from tilebuild.frontend.calls import CallLowering
 from tilebuild.frontend.scope import Dimension, Sources, name_problem, source_text
-from tilebuild.frontend.signature import KernelDef, VariantDef
+from tilebuild.frontend.signature import PythonKernel, VariantDef
 from tilebuild.frontend.values import Iteration, TileSpace, Value, show
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import CastOp, ForOp, FuncOp, NarrowOp, ProgramOp, StoreOp, YieldOp
@@ -29,7 +29,7 @@ from tilebuild.plan.bounds import Range, at_most
 from tilebuild.plan.expr import Expr, const, parse_predicates, sym
 
 
-def lower_kernel(kernel: KernelDef, variant: VariantDef, name: str, library: Sources) -> FuncOp:
+def lower_kernel(kernel: PythonKernel, variant: VariantDef, name: str, library: Sources) -> FuncOp:
     """L1 of one variant, called `name`; `library` holds the composites written in the language.
 
     Raises `TilebuildError` with the first broken rule, at its place in the kernel's file.
@@ -41,7 +41,7 @@ def lower_kernel(kernel: KernelDef, variant: VariantDef, name: str, library: Sou
         raise TilebuildError(Diagnostic("E119", f"{kernel.name} is nested too deeply", kernel.span, fix=fix)) from None
 
 
-def _lower(kernel: KernelDef, variant: VariantDef, name: str, library: Sources) -> FuncOp:
+def _lower(kernel: PythonKernel, variant: VariantDef, name: str, library: Sources) -> FuncOp:
     ranges: dict[str, Range] = {d: Range(const(1)) for d in kernel.dims}
     ranges |= {f"{p.name}__s{a}": Range(const(0)) for p in kernel.parameters for a in range(len(p.dims) - 1)}
     requires = [str(p) for p in parse_predicates(variant.when)] if variant.when else []
@@ -65,6 +65,7 @@ def _lower(kernel: KernelDef, variant: VariantDef, name: str, library: Sources) 
     func = FuncOp(
         name, kernel.name, block, params=[p.name for p in kernel.parameters], dims=kernel.dims,
         consts={**dict(variant.consts), **dict(variant.statics)}, requires=requires, file=kernel.file,
+        when=variant.when, target=variant.target, otherwise=kernel.otherwise,
     )  # fmt: skip
     set_parameter_spans(func, [p.span for p in kernel.parameters])
     try:

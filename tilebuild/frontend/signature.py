@@ -39,7 +39,7 @@ class VariantDef:
 
 @dataclass(frozen=True)
 class KernelDef:
-    """A kernel as its source declares it."""
+    """A kernel as its source declares it, in Python or in MLIR."""
 
     module: str
     name: str
@@ -49,10 +49,16 @@ class KernelDef:
     dims: tuple[str, ...]
     variants: tuple[VariantDef, ...]
     otherwise: str
+    statics: tuple[tuple[str, tuple[int, ...]], ...]  # `tb.Static` parameters: what each is built for
     digest: str  # sha256 of the text of every file the kernel's meaning depends on
+
+
+@dataclass(frozen=True)
+class PythonKernel(KernelDef):
+    """A decorated function, and the file that it stands in."""
+
     node: ast.FunctionDef
     scope: Scope
-    statics: tuple[tuple[str, tuple[int, ...]], ...] = ()  # `tb.Static` parameters: what each is built for
 
 
 class SignatureReader:
@@ -64,7 +70,7 @@ class SignatureReader:
     def fail(self, code: str, message: str, node: ast.AST, fix: str = "") -> TilebuildError:
         return TilebuildError(Diagnostic(code, message, self.scope.span(node), fix=fix))
 
-    def read(self) -> KernelDef:
+    def read(self) -> PythonKernel:
         node = self.node
         problem = name_problem(node.name)
         if problem and "__" not in node.name:
@@ -88,26 +94,16 @@ class SignatureReader:
         if not any(p.mode in ("out", "inout") for p in parameters):
             fix = "declare one parameter as tb.Out[...] or tb.InOut[...]"
             raise self.fail("E104", f"{node.name} has no output", node, fix)
-        self.require_values(parameters, dims)
+        require_values(parameters, dims)
         keywords = list(zip(arguments.kwonlyargs, arguments.kw_defaults))
         statics = {a.arg: self.static(a, d) for a, d in keywords if self.is_static(a)}
         consts = {a.arg: self.constant(a, d) for a, d in keywords if not self.is_static(a)}
         variants, otherwise = self.variants(consts, list(dims))
         variants = self.expanded(variants, statics, list(dims))
-        return KernelDef(
+        return PythonKernel(
             self.scope.module, node.name, self.scope.file, self.scope.span(node), parameters, tuple(dims), variants,
-            otherwise, self.digest(), node, self.scope, tuple(statics.items()),
+            otherwise, tuple(statics.items()), self.digest(), node, self.scope,
         )  # fmt: skip
-
-    def require_values(self, parameters: Sequence[ParameterDef], dims: Mapping[str, None]) -> None:
-        """A dimension's value is the extent of an array that has it alone."""
-        for name in dims:
-            if not any(sym(name) in p.dims for p in parameters):
-                p = next(p for p in parameters if any(name in e.symbols for e in p.dims))
-                extents = ", ".join(str(e) for e in p.dims if name in e.symbols)
-                message = f"no array has the extent {name}: its value cannot be found from {extents}"
-                fix = f"give another array the extent {name}, or name {extents} as a dimension of its own"
-                raise TilebuildError(Diagnostic("E102", message, p.span, fix=fix))
 
     def digest(self) -> str:
         h = hashlib.sha256()
@@ -312,6 +308,19 @@ class SignatureReader:
 
 
 _MOST_BUILDS = 64  # of one kernel for one target: each is compiled
+
+
+def require_values(parameters: Sequence[ParameterDef], dims: Mapping[str, None]) -> None:
+    """A dimension's value is the extent of an array that has it alone."""
+    for name in dims:
+        if not any(sym(name) in p.dims for p in parameters):
+            p = next(p for p in parameters if any(name in e.symbols for e in p.dims))
+            extents = ", ".join(str(e) for e in p.dims if name in e.symbols)
+            message = f"no array has the extent {name}: its value cannot be found from {extents}"
+            fix = f"give another array the extent {name}, or name {extents} as a dimension of its own"
+            raise TilebuildError(Diagnostic("E102", message, p.span, fix=fix))
+
+
 _EXTENT_OPERATORS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.FloorDiv: "//", ast.Mod: "%"}
 
 

@@ -28,7 +28,11 @@ from tilebuild.plan.expr import Expr, parse_predicates
 @irdl_op_definition
 class FuncOp(TileOp):
     """One kernel variant: arguments are views and scalars in the order of `params`, each with its place in the
-    source in `param_spans` where there is one."""
+    source in `param_spans` where there is one.
+
+    `when`, `target` and `otherwise` say, where they are there, which calls and targets the variant is for, and which
+    kernel takes the rest.
+    """
 
     name = "tile.func"
     sym_name = prop_def(SymbolNameConstraint())
@@ -39,6 +43,9 @@ class FuncOp(TileOp):
     requires = prop_def(ArrayAttr[StringAttr])
     file = prop_def(StringAttr)
     variant = prop_def(StringAttr)
+    when = opt_prop_def(StringAttr)
+    target = opt_prop_def(StringAttr)
+    otherwise = opt_prop_def(StringAttr)
     body = region_def("single_block")
     traits = traits_def(IsolatedFromAbove(), NoTerminator())
 
@@ -53,7 +60,11 @@ class FuncOp(TileOp):
         consts: Mapping[str, int],
         requires: Sequence[str],
         file: str,
+        when: str = "",
+        target: str = "",
+        otherwise: str = "",
     ) -> None:
+        chosen = {"when": when, "target": target, "otherwise": otherwise}
         super().__init__(
             properties={
                 "sym_name": StringAttr(name),
@@ -63,6 +74,7 @@ class FuncOp(TileOp):
                 "consts": DictionaryAttr({k: integer(v) for k, v in sorted(consts.items())}),
                 "requires": ArrayAttr(StringAttr(r) for r in requires),
                 "file": StringAttr(file),
+                **{k: StringAttr(v) for k, v in chosen.items() if v},
             },
             regions=[Region(block)],
         )

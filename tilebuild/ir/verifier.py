@@ -272,7 +272,7 @@ class _Verifier:
             if not isinstance(arg.type, ViewType) or arg.type.mode != "out" or arg in scattered:
                 continue
             stores = [a for a in self.accesses if a.root is arg and isinstance(a.op, StoreOp)]
-            if not any(self.covers(a) for a in stores):
+            if not any(self.covers(a) for a in stores) and not self.pieces_cover(stores):
                 self.report(
                     "W311",
                     f"the stores are not seen to cover {self.names[arg.index]}: elements may stay unwritten",
@@ -280,13 +280,32 @@ class _Verifier:
                     f"store with ids that run over all tiles of {self.names[arg.index]}",
                 )
 
-    def covers(self, access: _Access) -> bool:
-        """Each axis is run over by an id of its own, every loop around runs, and the tile is valid to the clip."""
+    def pieces_cover(self, stores: Sequence[_Access]) -> bool:
+        """The stores lie side by side: they differ along one axis only, whose extent they cut into known pieces."""
+        along = {axis for a in stores for axis, c in stores[0].coordinates.items() if a.coordinates.get(axis) != c}
+        if len(along) != 1:
+            return False
+        (axis,) = along
+        extent, end = cast(ViewType, stores[0].root.type).dims[axis], const(0)
+        parts = [a.coordinates[axis] for a in stores]
+        if not all(start.is_const for start, _ in parts):
+            return False
+        for start, size in sorted(parts, key=lambda p: p[0].value):
+            if start.value > end.value:
+                return False
+            end = const(max(end.value, start.value + size))
+        return at_most(extent, end, self.ranges) and all(self.covers(a, axis) for a in stores)
+
+    def covers(self, access: _Access, besides: int = -1) -> bool:
+        """Each axis (`besides` one) is run over by an id of its own, every loop around runs, and the tile is valid to
+        the clip."""
         ranges = access.ranges
         counts: dict[Expr, Expr] = {}
         for axis, extent in enumerate(cast(ViewType, access.root.type).dims):
             start, size = access.coordinates[axis]
             count = cdiv(extent, size)
+            if axis == besides:
+                continue
             if start == const(0) and at_most(count, 1, ranges):
                 continue
             scale = start // size
