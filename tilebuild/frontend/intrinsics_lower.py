@@ -45,7 +45,7 @@ from tilebuild.plan.expr import Expr, cdiv, const, sym
 # How much one program computes: enough to keep a block of threads busy, little enough for every on-chip memory.
 _MOST_ELEMENTS = 4096
 _MOST_COLUMNS = 1024
-_PRODUCT = 64  # rows, columns and depth of a step of a matrix product
+_PRODUCT, _DEPTH = (64, 32), 32  # rows and columns of a matrix product, and what it sums over in a step
 _COMBINE = {"sum": "add", "max": "maximum", "min": "minimum"}
 
 
@@ -112,7 +112,7 @@ class _Lowering:
         if shared or any(t.shape[axis] != extent or seams(t, self.known)[axis] for t in tiles):
             return 0
         if any(n.op == "matmul" for n in nodes):
-            return 0 if axis == 1 and reduced else _part(extent, _PRODUCT)
+            return 0 if axis == 1 and reduced else _part(extent, _PRODUCT[axis])
         if axis == 1:
             return 0 if reduced else _part(extent, _MOST_COLUMNS)
         # a row that another column of programs would reduce again is computed whole
@@ -211,8 +211,8 @@ class _Lowering:
         found = self.built(FullOp(zero, size), node)
         depth = a.shape[1]
         cuts = seams(a, self.known)[1] | seams(b, self.known)[0]
-        step = _divisor(depth, _PRODUCT)
-        if depth > _PRODUCT and step >= _PRODUCT // 4 and not cuts and _local(a) and _local(b):
+        step = _divisor(depth, _DEPTH)
+        if depth > _DEPTH and step >= _DEPTH // 4 and not cuts and _local(a) and _local(b):
             return self.loop(node, box, flipped, found, step)
         for start, part in pieces(depth, cuts):
             found = self.dot(node, box, flipped, found, (const(start), part))

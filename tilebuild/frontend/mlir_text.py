@@ -34,6 +34,8 @@ class Module:
     def span(self, op: Operation, part: str = "") -> Span:
         """Where an operation stands on its first line; with `part`, where that text stands in it."""
         start, end = self.places[op]
+        if op.regions:  # what is inside has places of its own
+            end = self.text.find("({" if part else "(", start)
         found = re.search(rf"{re.escape(part)}(?!\w)", self.text[start:end]) if part else None
         if found:
             start, end = start + found.start(), start + found.end()
