@@ -84,6 +84,16 @@ WRONG = {
         "E130",
         "values used but not defined",
     ),
+    "a quote that is missing": (
+        changed(('op = "exp"', 'op = "exp'), ('8*j)">\n  "tile.store', '8*j)«"»>\n  "tile.store')),
+        "E130",
+        "a string that does not end",
+    ),
+    "a type for which there is no memory": (
+        changed(("4 : i64", "4 : «i34294967296»")),
+        "E130",
+        "the type i34294967296 is wider than any number",
+    ),
     "a brace that is missing": (changed(('<{op = "exp"}>', '<{op = "exp"«>»')), "E130", "'}' expected"),
     "a broken type": (
         changed(('!tile.tile<4x8xf32, "min(4, M - 4*i)"', '!tile.tile<0x8xf32, "1"')),

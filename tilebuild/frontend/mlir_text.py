@@ -19,6 +19,7 @@ from tilebuild.ir.dialect import Tile
 _ENTRY_LABEL = re.compile(r"(?<=\{)(\s*(?://[^\n]*\n\s*)*)(\^\w+:)")
 # uses of locations defined at the end of the file, as `mlir-opt --mlir-print-debuginfo` prints them
 _LOCATION_USE = re.compile(r"\bloc\(#\w+\)")
+_SCAN = re.compile(r'"[^"\\\n]*(?:\\.[^"\\\n]*)*"|//[^\n]*|(")|(?<![\w$.%@#!-])([su]?i[1-9]\d{3,})')
 _CODE = re.compile(r"\[([EW]\d{3})\] (.*)", re.DOTALL)
 
 
@@ -85,9 +86,11 @@ def parse(text: str, file: str) -> Module:
         from xdsl.dialects.llvm import LLVM  # 0.1 s that a file of our own dialect does without
 
         context.load_dialect(LLVM)
+    _require_readable(text, file)
     readable = _LOCATION_USE.sub(_blank, _ENTRY_LABEL.sub(_unlabelled, text))
-    parser = _Parser(context, readable)
+    parser = None
     try:
+        parser = _Parser(context, readable)  # reads the first token
         module = parser.parse_module()
     except ParseError as e:
         message = _first_line(e.msg)
@@ -96,12 +99,21 @@ def parse(text: str, file: str) -> Module:
         raise _error("it is nested too deeply", Span(file, 1)) from None
     except Exception as e:  # a reader of text of any origin: what it did not expect is the text's fault, at its place
         code = _CODE.search(str(e))
-        place = _span(file, text, parser.position, parser.position + 1)
+        at = parser.position if parser else 0
+        place = _span(file, text, at, at + 1)
         if code:
             raise TilebuildError(Diagnostic(code[1], code[2], place)) from None
         raise _error(_first_line(str(e) or type(e).__name__), place) from None
     top = tuple(module.body.block.ops)
     return Module(file, text, top, parser.places)
+
+
+def _require_readable(text: str, file: str) -> None:
+    """Refuses what xDSL, as of 0.74, takes exponential time or all memory for."""
+    for found in _SCAN.finditer(text):
+        if found[1] or found[2]:
+            what = "a string that does not end" if found[1] else f"the type {found[2]} is wider than any number"
+            raise _error(what, _span(file, text, found.start(), found.end()))
 
 
 def word(op: Operation) -> str:
