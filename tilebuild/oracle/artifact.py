@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tilebuild.diagnostics import Span
+from tilebuild.oracle.checks import ptx_sync
+from tilebuild.oracle.facts import Facts
 from tilebuild.oracle.findings import UNKNOWN, VIOLATED, Findings, Report
 from tilebuild.oracle.limits import BLOCKS, STATIC_SHARED, capacity
 from tilebuild.oracle.readers import ptx
@@ -18,7 +20,7 @@ from tilebuild.oracle.readers.ptx_text import Function, Instruction, Module, Nam
 from tilebuild.oracle.readers.ptx_values import HIGHEST, LOWEST, Range, single
 from tilebuild.plan.model import Launch
 
-CHECKS = ("operands", "capacity")
+CHECKS = ("operands", "capacity", "sync")
 TARGET = "gpu"
 _TIME = 10.0  # seconds a kernel may take
 _AXES = "xyz"
@@ -30,14 +32,15 @@ def judge_ptx(
     *,
     arch: str = "",
     launch: Launch | Mapping[str, Launch] | None = None,
+    facts: Facts | Mapping[str, Facts] | None = None,
     severities: Mapping[str, str] | None = None,
     spans: Sequence[Span | None] | None = None,
     seconds: float = _TIME,
 ) -> list[Report]:
     """The verdicts on the kernels of a PTX text, which `name` names in messages.
 
-    `arch` is the architecture it will run on, that of the text where it is empty. `launch` gives the block and the
-    dynamic shared memory, of every kernel or of each by its name. `spans` maps the lines (from 1) of the source that
+    `arch` is the architecture it will run on, that of the text where it is empty. `launch` (a plan's) or `facts` give
+    the block, the dynamic shared memory and more, of every kernel or of each by its name. `spans` maps the lines (from 1) of the source that
     `.loc` directives name; without it, these are shown. After `seconds` of computing a kernel is unknown. Raises
     `ptx_text.SyntaxProblem` where the text is not PTX.
     """
@@ -45,7 +48,9 @@ def judge_ptx(
     off = {check for check, severity in (severities or {}).items() if severity == "off"}
     reports = []
     for entry in module.entries:
-        its = launch.get(entry.name) if isinstance(launch, Mapping) else launch
+        given = launch.get(entry.name) if isinstance(launch, Mapping) else launch
+        its = facts.get(entry.name) if isinstance(facts, Mapping) else facts
+        its = its or Facts.of(given)
         kernel = _Kernel(module, entry, arch or module.target, its, spans, time.thread_time() + seconds)
         ran = [kernel.findings(check) for check in CHECKS if check not in off]
         reports.append(
@@ -64,16 +69,17 @@ def judge_ptx(
     return reports
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Kernel:
     """One kernel with all that is known of where it will run."""
 
     module: Module
     entry: Function
     arch: str
-    launch: Launch | None
+    launch: Facts
     spans: Sequence[Span | None] | None
     deadline: float
+    followed: list[SharedAccesses] | None = None
 
     def findings(self, check: str) -> Findings:
         """What a check says; it never raises."""
@@ -81,9 +87,10 @@ class _Kernel:
         try:
             if check == "capacity":
                 self._capacity(found)
+            elif check == "operands":
+                self.followed = [self._followed(function, found) for function in self.functions]
             else:
-                for function in self.functions:
-                    SharedAccesses(self, function, found).run()
+                self._sync(found)
         except TooSlowError:
             message = "the kernel took longer than it may: what is not reported is not proved"
             found.add("O-PTX-06", UNKNOWN, message, artifact_line=self.entry.line, fix="make the kernel smaller")
@@ -92,6 +99,24 @@ class _Kernel:
             fix = "this is a fault of the oracle: report it with the file"
             found.add("O-INTERNAL", UNKNOWN, message, fix=fix)
         return found
+
+    @cached_property
+    def values(self) -> dict[str, int]:
+        """What scalar parameters are, by their names in the text; the facts may give their positions instead."""
+        names = [p.name for p in self.entry.params]
+        given = self.launch.values
+        return {n: given[k] for at, n in enumerate(names) for k in (n, str(at)) if k in given}
+
+    def _followed(self, function: Function, found: Findings) -> SharedAccesses:
+        shared = SharedAccesses(self, function, found)
+        shared.run()
+        return shared
+
+    def _sync(self, found: Findings) -> None:
+        if self.followed is None:
+            nowhere = Findings("operands", self.entry.name)
+            self.followed = [self._followed(function, nowhere) for function in self.functions]
+        ptx_sync.run(self, self.followed, found)
 
     def span(self, i: Instruction) -> Span | None:
         """The source line of an instruction."""
@@ -139,12 +164,12 @@ class _Kernel:
         """The bytes of an array; None where only a launch says."""
         if array.bytes is not None:
             return array.bytes
-        return self.launch.shared_dynamic if self.launch is not None else None
+        return self.launch.shared_dynamic
 
     @cached_property
     def block(self) -> tuple[int, ...] | None:
         """The threads of a block along each axis, where they are known."""
-        given = self.entry.directives.get("reqntid") or (self.launch.block if self.launch is not None else ())
+        given = self.entry.directives.get("reqntid") or self.launch.block
         return (*given, 1, 1)[:3] if given and all(n > 0 for n in given) else None
 
     def special(self) -> dict[str, Range]:
@@ -182,7 +207,7 @@ class _Kernel:
             fix = f"make what exceeds {limit} bytes dynamic, and ask for it at the launch"
             findings.add("O-CAP-09", VIOLATED, message, artifact_line=line, fix=fix)
         dynamic = next((a for a in self.arrays.values() if a.bytes is None), None)
-        asked = self.launch.shared_dynamic if self.launch is not None else None
+        asked = self.launch.shared_dynamic
         if dynamic is not None and asked is None:
             message = f"the size of the shared array {dynamic.name} is given at the launch, which is not known here"
             fix = "judge it with its launch"
@@ -198,7 +223,7 @@ class _Kernel:
 
     def _threads(self, findings: Findings) -> None:
         most, wanted = BLOCKS[TARGET], self.entry.directives.get("reqntid", ())
-        given = tuple(self.launch.block) if self.launch is not None else ()
+        given = self.launch.block
         shapes = [("requires", wanted), ("is launched with", given)]
         for verb, shape in shapes:
             too_many = math.prod(shape) > most.threads or any(n > m for n, m in zip(shape, most.sides))

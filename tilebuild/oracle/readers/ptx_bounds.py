@@ -11,11 +11,12 @@ from tilebuild.oracle.findings import UNKNOWN, VIOLATED, Findings
 from tilebuild.oracle.readers import ptx_accesses
 from tilebuild.oracle.readers.ptx_accesses import Touch
 from tilebuild.oracle.readers.ptx_cases import Cases
-from tilebuild.oracle.readers.ptx_flow import FlowProblem
+from tilebuild.oracle.readers.ptx_flow import Flow, FlowProblem
 from tilebuild.oracle.readers.ptx_run import Run
 from tilebuild.oracle.readers.ptx_state import State
 from tilebuild.oracle.readers.ptx_steps import Steps
-from tilebuild.oracle.readers.ptx_text import Function, Instruction, Variable
+from tilebuild.oracle.readers.ptx_conditions import Predicate
+from tilebuild.oracle.readers.ptx_text import Function, Instruction, Register, Variable
 from tilebuild.oracle.readers.ptx_unknowns import Env
 from tilebuild.oracle.readers.ptx_values import HIGHEST, LOWEST, Range, Value
 
@@ -48,9 +49,10 @@ class Kernel(Protocol):
 
 
 @dataclass(frozen=True)
-class _Access:
-    """One touch of one array, at an offset of which `env` knows the range."""
+class Access:
+    """One touch of one array by instruction `number`, at an offset of which `env` knows the range."""
 
+    number: int
     i: Instruction
     touch: Touch
     array: Variable
@@ -76,26 +78,42 @@ class SharedAccesses:
         self.steps = Steps(function, {a.name: max(1, a.align) for a in kernel.arrays.values()}, kernel.special())
         self.unknowns = self.steps.unknowns
         self.reported: set[tuple[str, int]] = set()
+        self.accesses: list[Access] = []
+        self.lost: dict[int, Instruction] = {}  # touches of shared memory at places that are not known
+        self.tests: dict[int, tuple[Predicate, Env]] = {}  # of conditional jumps, with what is known there
+        self.flow: Flow | None = None  # where the function's is plain enough, and has been followed
 
     def run(self) -> None:
         """Report every access that is not proved to be right."""
         for i in ptx_accesses.escapes(self.function, self.carrying, self.kernel.arrays):
             what = "gives the address of a shared array to memory or to a function, where it is not followed"
             self._add("O-PTX-04", UNKNOWN, i, what, "keep addresses of shared memory in registers")
+            self.lost[-1] = i
         uses: dict[int, list[str]] = {}
         for number, i in enumerate(self.function.body):
             found = ptx_accesses.touches(i)
             if found is None:
                 what = "touches shared memory in a way that the oracle does not know"
                 self._add("O-PTX-05", UNKNOWN, i, what, "nothing is proved about this instruction")
+                self.lost[number] = i
             elif any(self._concerns(t) for t in found):
                 uses[number] = ptx_accesses.asked(i, self.carrying)
         if uses:
+            for number, i in enumerate(self.function.body):
+                if i.op == "bra" and i.guard is not None:
+                    uses[number] = [i.guard[0]]
             try:
-                Run(self.function, self.steps, uses, self.kernel.deadline).run(self._look)
+                run = Run(self.function, self.steps, uses, self.kernel.deadline)
+                run.run(self._look)
+                self.flow = run.flow
             except FlowProblem as problem:
                 message = f"nothing is proved about accesses to shared memory: {problem}"
                 self.found.add("O-PTX-03", UNKNOWN, message, artifact_line=self.function.line, fix="use plain loops")
+
+    def concerned(self, i: Instruction) -> bool:
+        """True for an instruction that touches shared memory, or may."""
+        found = ptx_accesses.touches(i)
+        return found is None or any(map(self._concerns, found))
 
     def _concerns(self, touch: Touch) -> bool:
         base = touch.address.base
@@ -103,14 +121,17 @@ class SharedAccesses:
             return True
         return base is not None and (base.name in self.carrying or base.name in self.kernel.arrays)
 
-    def _look(self, _number: int, i: Instruction, state: State) -> None:
+    def _look(self, number: int, i: Instruction, state: State) -> None:
+        if i.op == "bra":
+            self.tests[number] = (self.steps.predicate(Register(i.guard[0] if i.guard else ""), state), state.env.copy())
+            return
         for touch in ptx_accesses.touches(i) or ():
             if self._concerns(touch):
                 env = self.steps.guarded(i, state)
                 if env is not None:
-                    self._touch(i, touch, State(state.registers, env))
+                    self._touch(number, i, touch, State(state.registers, env))
 
-    def _touch(self, i: Instruction, touch: Touch, state: State) -> None:
+    def _touch(self, number: int, i: Instruction, touch: Touch, state: State) -> None:
         value = self.steps.value(touch.address, state)
         window = "generic" if touch.generic else "array"
         bases = [(u, c) for u, c in value.terms if self.unknowns.all[u].kind == window]
@@ -119,17 +140,19 @@ class SharedAccesses:
             verb = "writes" if touch.write else "reads"
             what = f"{verb} {touch.bytes} bytes at an address that comes from {origin}: where it lies is not proved"
             self._add("O-PTX-03", UNKNOWN, i, what, "take the address from one array, with an index that is bounded")
+            self.lost[number] = i
             return
         array = self.kernel.arrays[self.unknowns.all[bases[0][0]].name]
         offset = value.plus(Value((bases[0],)), -1)
         offset = self.unknowns.exact(offset, 64 if touch.generic else 32, True, state.env)
-        access = _Access(i, touch, array, offset, state.env)
+        access = Access(number, i, touch, array, offset, state.env.copy())
+        self.accesses.append(access)
         self._bounds(access)
         self._alignment(access)
 
     # -- inside the array -------------------------------------------------------------------------
 
-    def _bounds(self, a: _Access) -> None:
+    def _bounds(self, a: Access) -> None:
         known, size = self.unknowns.bounded(a.offset, a.env), self.kernel.size(a.array)
         if size is None:
             what = (
@@ -151,7 +174,7 @@ class SharedAccesses:
             else:
                 self._ends(a, known, size)
 
-    def _every_case(self, a: _Access, cases: Cases, size: int) -> None:
+    def _every_case(self, a: Access, cases: Cases, size: int) -> None:
         """Judge an offset that only depends on few threads and iterations by all of them."""
         last = size - a.touch.bytes
         outside = next(((at, given) for at, given in cases if not 0 <= at <= last), None)
@@ -168,7 +191,7 @@ class SharedAccesses:
             what = f"is not proved to stay inside: it may be that it {text}{self._reason(a)}"
             self._add("O-PTX-01", UNKNOWN, a.i, what, _INSIDE)
 
-    def _ends(self, a: _Access, known: Range, size: int) -> None:
+    def _ends(self, a: Access, known: Range, size: int) -> None:
         last = size - a.touch.bytes
         for end, bit, over in (
             (known.hi, HIGHEST, known.hi is not None and known.hi > last),
@@ -183,7 +206,7 @@ class SharedAccesses:
         what = f"is not proved to stay inside: it {a.verb} {where}{self._reason(a)}"
         self._add("O-PTX-01", UNKNOWN, a.i, what, "bound the index by constants")
 
-    def _witness(self, a: _Access, high: bool) -> str:
+    def _witness(self, a: Access, high: bool) -> str:
         parts = []
         for number, c in a.offset.terms:
             known = self.unknowns.range_of_one(number, a.env)
@@ -196,7 +219,7 @@ class SharedAccesses:
         unknown = self.unknowns.all[number]
         return f"{unknown.name} = {at}" if unknown.kind == "thread" else f"iteration {at} of its loop"
 
-    def _reason(self, a: _Access) -> str:
+    def _reason(self, a: Access) -> str:
         """The unknowns without which the offset would be bounded."""
         parts = []
         for number in sorted(self.unknowns.roots(a.offset)):
@@ -212,7 +235,7 @@ class SharedAccesses:
 
     # -- aligned ----------------------------------------------------------------------------------
 
-    def _alignment(self, a: _Access) -> None:
+    def _alignment(self, a: Access) -> None:
         unit, known = a.touch.bytes, self.unknowns.range_of(a.offset, a.env)
         if unit & (unit - 1):
             return
@@ -221,7 +244,7 @@ class SharedAccesses:
         if a.array.align % unit:
             what += f", which is aligned to {a.array.align} bytes"
             self._add("O-PTX-02", UNKNOWN, a.i, what, f"align the array to {unit} bytes")
-        elif not known.multiple_of(unit):
+        elif not known.multiple_of(unit) and not self._all_aligned(a, unit):
             # where all are congruent one is as good as another; of two that are taken next to each other one is wrong
             if known.lo is not None and (known.step % unit == 0 or known.taken == LOWEST | HIGHEST):
                 what += f", at offsets that are not multiples of {unit}"
@@ -231,6 +254,11 @@ class SharedAccesses:
             else:
                 what = f"is not proved to be aligned: it {what}, at offsets not known to be multiples of {unit}"
                 self._add("O-PTX-02", UNKNOWN, a.i, what, fix)
+
+    def _all_aligned(self, a: Access, unit: int) -> bool:
+        """True if an offset that depends on few threads and iterations is a multiple of a unit for each of them."""
+        cases = Cases(self.unknowns, a.offset, a.env)
+        return cases.count is not None and cases.count <= _CASES and all(at % unit == 0 for at, _ in cases)
 
     def _add(self, code: str, outcome: str, i: Instruction, what: str, fix: str) -> None:
         if (code, i.line) in self.reported:

@@ -11,6 +11,7 @@ from tilebuild.oracle.readers.ptx_values import Value
 
 _FUNCTIONS: Mapping[str, Callable[[int, int], int]] = {
     "and": operator.and_, "or": operator.or_, "xor": operator.xor, "mul": operator.mul, "min": min, "max": max,
+    "lt": operator.lt, "le": operator.le, "gt": operator.gt, "ge": operator.ge, "eq": operator.eq, "ne": operator.ne,
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from tilebuild.oracle.readers.ptx_conditions import Anything, Inverse, Joined, Predicate, comparison
+from tilebuild.oracle.readers.ptx_conditions import Anything, Inverse, Joined, Predicate, Test, comparison
 from tilebuild.oracle.readers.ptx_flow import results
 from tilebuild.oracle.readers.ptx_state import GENERIC_WINDOW, SHARED_WINDOW, Known, Operands, State, kind_of
 from tilebuild.oracle.readers.ptx_text import (
@@ -269,7 +269,20 @@ class Steps(Operands):
         no = self.narrowing.assume(state.env, predicate, False)
         if yes is None or no is None:
             return b if yes is None else a
+        chosen = self._chosen(a.plus(b, -1), predicate, state)
+        if chosen is not None:
+            return b.plus(chosen)
         return self.either(("selp", a, b, predicate), a, State(env=yes), b, State(env=no)) if a != b else a
+
+    def _chosen(self, difference: Value, predicate: Predicate, state: State) -> Value | None:
+        """A constant where a comparison holds, and 0 where it does not."""
+        if isinstance(predicate, Inverse):
+            inner = self._chosen(difference, predicate.of, state)
+            return None if inner is None else difference.plus(inner, -1)
+        if not isinstance(predicate, Test) or not difference.is_constant:
+            return None
+        a, b = (self.unknowns.exact(v, predicate.bits, predicate.signed, state.env) for v in (predicate.a, predicate.b))
+        return self.unknowns.function(predicate.op, a, b, Range(0, 1), state.env).scaled(difference.const)
 
     def _bfe(self, i: Instruction, state: State) -> Value | None:
         a, at, length = self._values(i, state, 3)

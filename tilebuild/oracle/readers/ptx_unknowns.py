@@ -12,7 +12,7 @@ from tilebuild.oracle.readers.ptx_values import EVERYTHING, HIGHEST, LOWEST, Ran
 @dataclass(frozen=True)
 class Unknown:
     """One unknown. kind "div": `of // by` (floor); "rem": `of % by`; "view": `of` as an integer of `by` bits, signed or
-    not; "and", "or", "xor", "mul", "min", "max": of the `pair`; "array" and "generic": the address of the shared array
+    not; "and", "or", "xor", "mul", "min", "max", and comparisons such as "lt", which are 0 or 1: of the `pair`; "array" and "generic": the address of the shared array
     `name` in its own window and as a generic one; "thread": a thread's position; "turn": finished iterations of a loop;
     "any": anything. `arrays` are those whose address may be in it."""
 
@@ -76,6 +76,22 @@ class Unknowns:
     def loop_number(self, key: tuple[int, str]) -> int | None:
         """The number of that unknown, where there is one."""
         return self._numbers.get(("loop", key))
+
+    def origins(self) -> dict[int, tuple[str, int, str]]:
+        """Of unknowns that stand for what a register holds: that register, and "block" or "instruction" with the
+        number of the one where it got it (-1: nowhere)."""
+        found: dict[int, tuple[str, int, str]] = {}
+        for key, number in self._numbers.items():
+            if not isinstance(key, tuple) or key[0] not in ("any", "loop"):
+                continue
+            inner = key[1]
+            if key[0] == "loop":
+                found[number] = (inner[1], inner[0], "block")
+            elif isinstance(inner, tuple) and len(inner) > 1 and isinstance(inner[0], int):
+                found[number] = (inner[1], inner[0], "instruction")
+            elif isinstance(inner, tuple) and inner[0] == "join":
+                found[number] = (inner[2], inner[1], "block")
+        return found
 
     def base(self, kind: str, name: str, known: Range, arrays: frozenset[str] = frozenset()) -> Value:
         """Something that is the same all through the function."""
