@@ -9,18 +9,20 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from tilebuild.diagnostics import Span
-from tilebuild.oracle.checks import ptx_sync
+from tilebuild.oracle.checks import ptx_initial, ptx_sync
 from tilebuild.oracle.facts import Facts
 from tilebuild.oracle.findings import UNKNOWN, VIOLATED, Findings, Report
 from tilebuild.oracle.limits import BLOCKS, STATIC_SHARED, capacity
 from tilebuild.oracle.readers import ptx
+from tilebuild.oracle.readers.ptx_block import BlockThreads
 from tilebuild.oracle.readers.ptx_bounds import SharedAccesses
+from tilebuild.oracle.readers.ptx_inline import inlined
 from tilebuild.oracle.readers.ptx_run import TooSlowError
 from tilebuild.oracle.readers.ptx_text import Function, Instruction, Module, Name, Variable
 from tilebuild.oracle.readers.ptx_values import HIGHEST, LOWEST, Range, single
 from tilebuild.plan.model import Launch
 
-CHECKS = ("operands", "capacity", "sync")
+CHECKS = ("operands", "capacity", "sync", "linear-use")
 TARGET = "gpu"
 _TIME = 10.0  # seconds a kernel may take
 _AXES = "xyz"
@@ -40,9 +42,9 @@ def judge_ptx(
     """The verdicts on the kernels of a PTX text, which `name` names in messages.
 
     `arch` is the architecture it will run on, that of the text where it is empty. `launch` (a plan's) or `facts` give
-    the block, the dynamic shared memory and more, of every kernel or of each by its name. `spans` maps the lines (from 1) of the source that
-    `.loc` directives name; without it, these are shown. After `seconds` of computing a kernel is unknown. Raises
-    `ptx_text.SyntaxProblem` where the text is not PTX.
+    the block, the dynamic shared memory and more, of every kernel or of each by its name. `spans` maps the lines (from
+    1) of the source that `.loc` directives name; without it, these are shown. After `seconds` of computing a kernel is
+    unknown. Raises `ptx_text.SyntaxProblem` where the text is not PTX.
     """
     module = ptx.read(text, name)
     off = {check for check, severity in (severities or {}).items() if severity == "off"}
@@ -51,7 +53,9 @@ def judge_ptx(
         given = launch.get(entry.name) if isinstance(launch, Mapping) else launch
         its = facts.get(entry.name) if isinstance(facts, Mapping) else facts
         its = its or Facts.of(given)
-        kernel = _Kernel(module, entry, arch or module.target, its, spans, time.thread_time() + seconds)
+        kernel = _Kernel(
+            module, inlined(module, entry), arch or module.target, its, spans, time.thread_time() + seconds
+        )
         ran = [kernel.findings(check) for check in CHECKS if check not in off]
         reports.append(
             Report(
@@ -80,6 +84,7 @@ class _Kernel:
     spans: Sequence[Span | None] | None
     deadline: float
     followed: list[SharedAccesses] | None = None
+    threads: list[BlockThreads] | None = None
 
     def findings(self, check: str) -> Findings:
         """What a check says; it never raises."""
@@ -90,7 +95,7 @@ class _Kernel:
             elif check == "operands":
                 self.followed = [self._followed(function, found) for function in self.functions]
             else:
-                self._sync(found)
+                self._order(check, found)
         except TooSlowError:
             message = "the kernel took longer than it may: what is not reported is not proved"
             found.add("O-PTX-06", UNKNOWN, message, artifact_line=self.entry.line, fix="make the kernel smaller")
@@ -112,11 +117,14 @@ class _Kernel:
         shared.run()
         return shared
 
-    def _sync(self, found: Findings) -> None:
+    def _order(self, check: str, found: Findings) -> None:
         if self.followed is None:
             nowhere = Findings("operands", self.entry.name)
             self.followed = [self._followed(function, nowhere) for function in self.functions]
-        ptx_sync.run(self, self.followed, found)
+        if self.threads is None:
+            self.threads = [BlockThreads(self, shared) for shared in self.followed]
+        judge = ptx_sync.run if check == "sync" else ptx_initial.run
+        judge(self, self.threads, found)
 
     def span(self, i: Instruction) -> Span | None:
         """The source line of an instruction."""

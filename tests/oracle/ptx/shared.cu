@@ -284,12 +284,12 @@ KERNEL(ok_dynamic, 64, 1)(float *out)
 }
 __device__ __noinline__ float pick(const float *from, int at) { return from[at]; }
 
-KERNEL(open_call, 64, 1)(float *out)
+KERNEL(ok_call, 64, 1)(float *out)
 {
     __shared__ float s[64];
     s[threadIdx.x] = out[threadIdx.x];
     __syncthreads();
-    out[threadIdx.x] = pick(s, threadIdx.x); // O-PTX-04
+    out[threadIdx.x] = pick(s, threadIdx.x);
 }
 KERNEL(ok_generic, 64, 1)(float *out, int which)
 {

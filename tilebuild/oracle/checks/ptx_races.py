@@ -10,12 +10,15 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from tilebuild.oracle.readers.ptx_bounds import Access
-from tilebuild.oracle.readers.ptx_intervals import Place, TooManyError, copies
+from tilebuild.oracle.readers.ptx_intervals import ANY, Place, TooManyError, copies
 from tilebuild.oracle.readers.ptx_lanes import WARP, Addresses, Touching
+from tilebuild.oracle.readers.ptx_symmetry import Symmetry
 from tilebuild.oracle.readers.ptx_together import Together
 
+_WRITERS = 4  # of one instruction at one address that are compared
 _MOST = 4_000_000  # pairs of thread and address that are looked at in one interval
 
 
@@ -85,9 +88,7 @@ class Races:
             if any(_writes(a) for a, _ in found):
                 self._overlaps(found, who, only)
 
-    def _overlaps(
-        self, found: list[tuple[Access, Place]], who: Callable[[int], int], only: range | None
-    ) -> None:
+    def _overlaps(self, found: list[tuple[Access, Place]], who: Callable[[int], int], only: range | None) -> None:
         touchings = [self.together.touching(k, access, place) for k, (access, place) in enumerate(found)]
         addresses = Addresses(self.lanes, touchings)
         identity = [who(t) for t in range(self.lanes.count)]
@@ -99,18 +100,18 @@ class Races:
             if budget < 0:
                 raise UndecidedError("there are more threads, accesses and iterations in it than are compared")
             unit = _unit(touched, addresses.modulus)
-            self._meet(found, touched, unit, addresses.modulus, identity, only)
+            self._meet(found, touched, (unit, addresses.modulus), identity, only)
 
     def _meet(
         self,
         found: list[tuple[Access, Place]],
         touched: list[tuple[int, int, list[tuple[int, int]]]],
-        unit: int,
-        modulus: int,
+        units: tuple[int, int],
         identity: list[int],
         only: range | None,
     ) -> None:
         """Report where two threads touch one unit of an array and one of them writes."""
+        unit, modulus = units
         kinds: tuple[dict[int, list[tuple[int, int, int]]], ...] = ({}, {}, {})  # of reads, writes, atomics
         for key, size, pairs in touched:
             kind = kinds[_kind(found[key][0])]
@@ -119,10 +120,17 @@ class Races:
                     continue
                 for at in range(address // unit, (address + size - 1) // unit + 1):
                     here = kind.setdefault(at * unit % modulus // unit if modulus else at, [])
-                    # of each instruction two threads tell it all
-                    if sum(k == key for _, _, k in here) < 2 and (identity[thread], thread, key) not in here:
-                        if not any(k == key and i == identity[thread] for i, _, k in here):
-                            here.append((identity[thread], thread, key))
+                    mine = [entry for entry in here if entry[2] == key]
+                    if any(identity[thread] == who for who, _, _ in mine):
+                        continue
+                    # of each instruction two threads tell it all, but for those that write the same
+                    if len(mine) < 2 or (
+                        len(mine) < _WRITERS
+                        and kind is kinds[1]
+                        and self._same(found[key], found[key], mine[0][1], mine[1][1])
+                        and not self._same(found[key], found[key], mine[0][1], thread)
+                    ):
+                        here.append((identity[thread], thread, key))
         reads, writes, atomics = kinds
         for at, here in writes.items():
             for other in (here, reads.get(at, ()), atomics.get(at, ())):
@@ -140,8 +148,23 @@ class Races:
         others = list(others)
         for who, thread, key in some:
             for whom, other, key2 in others:
-                if who != whom:
+                if who != whom and not self._same(found[key], found[key2], thread, other):
                     self._add(Clash(found[key][0], found[key2][0], (thread, other), address))
+
+    def _same(self, one: tuple[Access, Place], other: tuple[Access, Place], thread: int, another: int) -> bool:
+        """True if two threads write the same with one instruction, in one iteration of all that is around it."""
+        i = one[0].i
+        if one[0] is not other[0] or i.op != "st":
+            return False
+        intervals, turns, others = self.together.intervals, dict(one[1][1]), dict(other[1][1])
+        for header in intervals.around[intervals.block_of[one[0].number]]:
+            if turns.get(header, ANY) == ANY or turns[header] != others.get(header):
+                return False
+        return all(self._symmetry.same(operand, thread, another) for operand in i.operands[1:])
+
+    @cached_property
+    def _symmetry(self) -> Symmetry:
+        return Symmetry(self.together.uniform)
 
     def _add(self, clash: Clash) -> None:
         numbers = clash.first.number, clash.second.number

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Sequence
 
-from tilebuild.diagnostics import Span
 from tilebuild.oracle.checks.ptx_races import Clash, Races, UndecidedError
 from tilebuild.oracle.findings import UNKNOWN, VIOLATED, Findings
+from tilebuild.oracle.readers.ptx_block import BlockThreads, Kernel
 from tilebuild.oracle.readers.ptx_bounds import SharedAccesses
-from tilebuild.oracle.readers.ptx_flow import Flow, FlowProblem
-from tilebuild.oracle.readers.ptx_run import TooSlowError
-from tilebuild.oracle.readers.ptx_text import Function, Instruction, Variable
-from tilebuild.oracle.readers.ptx_threads import Event, Threads, Trace, parted, races
+from tilebuild.oracle.readers.ptx_text import Instruction
+from tilebuild.oracle.readers.ptx_threads import Event, Trace, parted, races
 from tilebuild.oracle.readers.ptx_together import Together
 
 _ORDER = "put a barrier between the two"
@@ -22,67 +18,43 @@ _TOGETHER = "move the barrier out of the branch, or make all threads take it"
 _BLOCK = "name the block: .reqntid in the text, or the launch's"
 
 
-class Kernel(Protocol):
-    """What is known of the kernel."""
-
-    @property
-    def entry(self) -> Function: ...
-
-    @property
-    def arrays(self) -> Mapping[str, Variable]: ...
-
-    @property
-    def block(self) -> tuple[int, ...] | None: ...
-
-    @property
-    def deadline(self) -> float: ...
-
-    @property
-    def values(self) -> Mapping[str, int]:
-        """What scalar parameters are."""
-
-    def span(self, i: Instruction) -> Span | None:
-        """The source line of an instruction."""
+def run(kernel: Kernel, functions: Sequence[BlockThreads], found: Findings) -> None:
+    """Report every barrier that not all threads are proved to reach, and every pair of accesses that may race. Raises
+    `TooSlowError`."""
+    for function in functions:
+        _Sync(kernel, function, found).run()
+    _calls([f.shared for f in functions], found)
 
 
-def run(kernel: Kernel, followed: Sequence[SharedAccesses], found: Findings) -> None:
-    """Report every barrier that not all threads are proved to reach, and every pair of accesses that may race."""
-    for shared in followed:
-        _Sync(kernel, shared, found).run()
-    _calls(kernel, followed, found)
-
-
-def _calls(kernel: Kernel, followed: Sequence[SharedAccesses], found: Findings) -> None:
+def _calls(followed: Sequence[SharedAccesses], found: Findings) -> None:
     """A function that is called is judged by itself: what it does meets what its caller does."""
     for shared in followed[1:]:
         meets = [i for i in shared.function.body if i.op in ("bar", "barrier") and "warp" not in i.parts]
         if meets or shared.accesses or shared.lost:
             message = f"the function {shared.function.name} touches shared memory or has barriers, and is called where "
             message += "the oracle does not follow it: nothing is proved about the order of threads"
-            found.add("O-PTX-14", UNKNOWN, message, artifact_line=shared.function.line, fix="let the compiler inline it")
+            found.add(
+                "O-PTX-14", UNKNOWN, message, artifact_line=shared.function.line, fix="let the compiler inline it"
+            )
 
 
 class _Sync:
-    def __init__(self, kernel: Kernel, shared: SharedAccesses, found: Findings) -> None:
-        self.kernel, self.shared, self.found = kernel, shared, found
-        self.body = shared.function.body
-        self._traces: list[Trace] | None = None
+    def __init__(self, kernel: Kernel, function: BlockThreads, found: Findings) -> None:
+        self.kernel, self.block, self.found = kernel, function, found
+        self.shared = function.shared
+        self.body = self.shared.function.body
 
     def run(self) -> None:
         meets = any(i.op in ("bar", "barrier") for i in self.body)
         writes = any(a.touch.write for a in self.shared.accesses)
         if not (meets or writes or self.shared.lost):
             return
-        flow = self.shared.flow
-        if flow is None:
-            try:
-                flow = Flow(self.shared.function)
-            except FlowProblem as problem:
-                message = f"nothing is proved about the order of threads: {problem}"
-                line = self.shared.function.line
-                self.found.add("O-PTX-14", UNKNOWN, message, artifact_line=line, fix="use plain loops")
-                return
-        together = Together(self.shared, flow, self.kernel.block)
+        if self.block.problem:
+            message = f"nothing is proved about the order of threads: {self.block.problem}"
+            line = self.shared.function.line
+            self.found.add("O-PTX-14", UNKNOWN, message, artifact_line=line, fix="use plain loops")
+            return
+        together = self.block.together
         self._barriers(together)
         if self.shared.lost:
             first = next(iter(self.shared.lost.values()))
@@ -91,7 +63,9 @@ class _Sync:
             self._add("O-PTX-14", message, first, "see what the check operands says of it")
         elif writes and together.lanes is None:
             first = next(a.i for a in self.shared.accesses if a.touch.write)
-            message = f"{first.text} (line {first.line}) writes shared memory, and the shape of the block is not known: "
+            message = (
+                f"{first.text} (line {first.line}) writes shared memory, and the shape of the block is not known: "
+            )
             message += "nothing is proved about races"
             self._add("O-PTX-14", message, first, _BLOCK)
         elif writes:
@@ -99,17 +73,6 @@ class _Sync:
 
     def _add(self, code: str, message: str, i: Instruction, fix: str, outcome: str = UNKNOWN) -> None:
         self.found.add(code, outcome, message, span=self.kernel.span(i), artifact_line=i.line, fix=fix)
-
-    def _tick(self) -> None:
-        if time.thread_time() > self.kernel.deadline:
-            raise TooSlowError
-
-    def traces(self, together: Together) -> list[Trace]:
-        """What is certain of each thread; of none where the block is not known."""
-        if self._traces is None:
-            values = self.kernel.values
-            self._traces = Threads(together, self.shared, values, self._tick).run() if together.lanes else []
-        return self._traces
 
     # -- barriers ---------------------------------------------------------------------------------
 
@@ -121,7 +84,7 @@ class _Sync:
             for here in (together.barriers.get(k),)
             if here is not None and here.whole and not together.uniform.together(number, self.body[k].guard)
         ]
-        split = parted(self.traces(together)) if open_ones else None
+        split = parted(self.block.traces) if open_ones else None
         if split is not None:
             self._parted(together, *split)
             return
@@ -142,8 +105,8 @@ class _Sync:
         lanes = together.lanes
         assert lanes is not None
         message = (
-            f"thread {lanes.thread_name(first.thread)} gets to {i.text} (line {i.line}) as its barrier number {at + 1}, "
-            f"where thread {lanes.thread_name(second.thread)} {other}"
+            f"thread {lanes.thread_name(first.thread)} gets to {i.text} (line {i.line}) as its barrier number {at + 1}"
+            f", where thread {lanes.thread_name(second.thread)} {other}"
         )
         self._add("O-PTX-10", message, i, _TOGETHER, VIOLATED)
 
@@ -151,7 +114,7 @@ class _Sync:
 
     def _races(self, together: Together) -> None:
         try:
-            clashes = Races(together, self._tick).run()
+            clashes = Races(together, self.block.tick).run()
         except UndecidedError as reason:
             first = self.shared.accesses[0].i
             message = f"nothing is proved about races for shared memory: {reason}"
@@ -159,7 +122,7 @@ class _Sync:
             clashes = None
         if clashes == []:
             return
-        traces = self.traces(together)
+        traces = self.block.traces
         certain = races(traces)
         for first_event, second_event in certain.values():
             self._race(together, first_event, second_event)
@@ -194,7 +157,8 @@ class _Sync:
         a, b = clash.first, clash.second
         message = (
             f"{b.i.text} (line {b.i.line}) {b.verb} the shared array {b.array.name} and {a.i.text} (line {a.i.line}) "
-            f"{a.verb} it, in an order that is not proved: it may be that {one} and {other} meet at byte {clash.address}"
+            f"{a.verb} it, in an order that is not proved: it may be that {one} and {other} meet at byte "
+            f"{clash.address}"
         )
         late = clash.asynchronous
         self._add("O-PTX-12" if late else "O-PTX-11", message, b.i, _WAIT if late else _ORDER)

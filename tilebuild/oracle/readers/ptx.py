@@ -122,7 +122,7 @@ class _Reader(Cursor):
             another = self.at + 1 < len(self.tokens) and self.tokens[self.at + 1].kind == "word"
             if not (another and self.take(",")):
                 break
-        if space != "param":
+        if space not in ("param", "reg"):
             self.skip_to(";")
         return found
 
@@ -168,7 +168,7 @@ class _Reader(Cursor):
         while not self.take(")"):
             token = self.next()
             if token.text in (".param", ".reg"):
-                found += self.variables("param", False)
+                found += self.variables(token.text[1:], False)
             elif token.text != ",":
                 raise SyntaxProblem(f"{token.text!r} where a parameter is expected", token.line)
         return tuple(found)
@@ -178,9 +178,8 @@ class _Reader(Cursor):
             self.next()
             self.expect("(")
             self.skip_to(")")
-        if self.token.text == "(":
-            self.parameters()
-        function = Function(self.next().text, entry, line)
+        returns = self.parameters() if self.token.text == "(" else ()
+        function = Function(self.next().text, entry, line, returns=returns)
         if self.token.text == "(":
             function.params = self.parameters()
         while self.token.text not in ("{", ";"):
@@ -251,6 +250,7 @@ class _Reader(Cursor):
         elif text[1:] in SPACES:
             found = self.variables(text[1:], False)
             if text == ".param":
+                function.slots.update(v.name for v in found)
                 self.skip_to(";")
             else:
                 function.variables += found

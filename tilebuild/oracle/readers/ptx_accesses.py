@@ -16,7 +16,36 @@ _HARMLESS = frozenset(
     ("cvta", "isspacep", "fence", "membar", "mapa", "getctarank", "mov", "prefetch", "barrier", "bar", "elect")
 )
 _NOT_FOLLOWED = ("wgmma", "tcgen05", "multimem", "wmma")
-_KEEPS_NO_ADDRESS = frozenset(("mma", "wmma", "wgmma", "ldmatrix", "redux", "vote", "match", "activemask", "fma", "ex2", "lg2", "sin", "cos", "sqrt", "rsqrt", "rcp", "tanh", "ld", "ldu", "atom", "setp", "call", "isspacep", "popc", "clz", "tex"))
+_KEEPS_NO_ADDRESS = frozenset(
+    (
+        "mma",
+        "wmma",
+        "wgmma",
+        "ldmatrix",
+        "redux",
+        "vote",
+        "match",
+        "activemask",
+        "fma",
+        "ex2",
+        "lg2",
+        "sin",
+        "cos",
+        "sqrt",
+        "rsqrt",
+        "rcp",
+        "tanh",
+        "ld",
+        "ldu",
+        "atom",
+        "setp",
+        "call",
+        "isspacep",
+        "popc",
+        "clz",
+        "tex",
+    )
+)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,11 @@ from tilebuild.oracle.findings import UNKNOWN, VIOLATED, Findings
 from tilebuild.oracle.readers import ptx_accesses
 from tilebuild.oracle.readers.ptx_accesses import Touch
 from tilebuild.oracle.readers.ptx_cases import Cases
+from tilebuild.oracle.readers.ptx_conditions import Predicate
 from tilebuild.oracle.readers.ptx_flow import Flow, FlowProblem
 from tilebuild.oracle.readers.ptx_run import Run
 from tilebuild.oracle.readers.ptx_state import State
 from tilebuild.oracle.readers.ptx_steps import Steps
-from tilebuild.oracle.readers.ptx_conditions import Predicate
 from tilebuild.oracle.readers.ptx_text import Function, Instruction, Register, Variable
 from tilebuild.oracle.readers.ptx_unknowns import Env
 from tilebuild.oracle.readers.ptx_values import HIGHEST, LOWEST, Range, Value
@@ -123,8 +123,13 @@ class SharedAccesses:
 
     def _look(self, number: int, i: Instruction, state: State) -> None:
         if i.op == "bra":
-            self.tests[number] = (self.steps.predicate(Register(i.guard[0] if i.guard else ""), state), state.env.copy())
+            self.tests[number] = (
+                self.steps.predicate(Register(i.guard[0] if i.guard else ""), state),
+                state.env.copy(),
+            )
             return
+        if i.guard is not None:
+            self.tests[number] = (self.steps.predicate(Register(i.guard[0]), state), state.env.copy())
         for touch in ptx_accesses.touches(i) or ():
             if self._concerns(touch):
                 env = self.steps.guarded(i, state)

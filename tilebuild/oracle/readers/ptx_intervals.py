@@ -2,7 +2,8 @@
 threads meet, with the iterations of loops that lie in between.
 
 All threads leave a barrier together, in the same iteration of every loop around it (that they reach it together is
-`ptx_uniform`'s to say). From there each goes its way up to its next barrier; the accesses on these ways are in no order.
+`ptx_uniform`'s to say). From there each goes its way up to its next barrier; the
+accesses on these ways are in no order.
 """
 
 from __future__ import annotations

@@ -345,9 +345,10 @@ class Addresses:
                     value = role[1]
                     assert isinstance(value, int)
                     given[root] = value
-            yield a, list(self._pairs(a, form, given))
+            yield a, self._pairs(a, form, given)
 
-    def _pairs(self, a: Touching, form: _Form, given: dict[int, int]) -> Iterator[tuple[int, int]]:
+    def _pairs(self, a: Touching, form: _Form, given: dict[int, int]) -> list[tuple[int, int]]:
+        found: list[tuple[int, int]] = []
         cancelled = sum(
             c * role[2]
             for terms in form.same.values()
@@ -367,9 +368,10 @@ class Addresses:
             if self.modulus:
                 values = [v % self.modulus for v in values]
             if mask == self.lanes.all:
-                yield from enumerate(values)
+                found += enumerate(values)
             else:
-                yield from ((t, v) for t, v in enumerate(values) if mask >> t & 1)
+                found += [(t, v) for t, v in enumerate(values) if mask >> t & 1]
+        return found
 
     def _may(self, a: Touching, frame: Frame, periodic: set[int]) -> int:
         """The threads that may get there, as bits: those of which nothing that is known says otherwise."""

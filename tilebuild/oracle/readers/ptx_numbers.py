@@ -120,8 +120,8 @@ class Numbers:
         for word in words:
             if not isinstance(word, int):
                 return None
-            word %= 1 << bits
-            found.append(word - (1 << bits) if signed and word >> (bits - 1) else word)
+            low = word % (1 << bits)
+            found.append(low - (1 << bits) if signed and low >> (bits - 1) else low)
         return found
 
     def _setp(self, i: ptx.Instruction, state: State) -> tuple[Word, Word]:
@@ -176,7 +176,7 @@ class Numbers:
             two = self._integers(i, state, 2, signed, bits)
             if two is not None and op in ("shl", "shr"):
                 two[1] = self._integers(i, state, 2, False, 32)[1]  # type: ignore[index]
-            made = None if two is None else _BINARY[op](*two, bits)
+            made = None if two is None else _BINARY[op](two[0], two[1], bits)
             return None if made is None else made & mask
         return None
 

@@ -132,12 +132,14 @@ class Variable:
 class Function:
     """A kernel or a device function. `labels` are indices into `body`; `directives` those between head and body;
     `tables` the labels of each `.branchtargets`; `widths` the bits of registers, `%r<` for all that a declaration such
-    as `%r<10>` makes; `variables` those declared inside, except parameters."""
+    as `%r<10>` makes; `variables` those declared inside, except
+    parameters; `slots` the parameters declared inside, for calls."""
 
     name: str
     entry: bool
     line: int
     params: tuple[Variable, ...] = ()
+    returns: tuple[Variable, ...] = ()
     directives: dict[str, tuple[int, ...]] = field(default_factory=dict)
     variables: list[Variable] = field(default_factory=list)
     body: list[Instruction] = field(default_factory=list)
@@ -145,6 +147,7 @@ class Function:
     tables: dict[str, tuple[str, ...]] = field(default_factory=dict)
     widths: dict[str, int] = field(default_factory=dict)
     defined: bool = True
+    slots: set[str] = field(default_factory=set)
 
     def width(self, register: str) -> int:
         """The bits of a register as declared; 64 where it is not."""

@@ -9,7 +9,7 @@ really happens, in every launch of that block, and can be shown as a witness.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tilebuild.oracle.readers import ptx_accesses
 from tilebuild.oracle.readers.ptx_bounds import SharedAccesses
@@ -131,9 +131,6 @@ class _Thread:
             at = following
         return self.trace
 
-    def _cut(self) -> None:
-        self.trace.cut = True
-
     def _block(self, number: int) -> int | None:
         """Run a block; the next one, or None at the end."""
         block = self.all.flow.blocks[number]
@@ -141,7 +138,8 @@ class _Thread:
             i = self.all.body[k]
             self.all.left -= 1
             if self.all.left < 0:
-                return self._cut()
+                self.trace.cut = True
+                return None
             holds: bool | None = True
             if i.guard is not None:
                 known = self.registers.get(i.guard[0])
@@ -153,7 +151,8 @@ class _Thread:
                     return None
                 return self._target(number, k, holds)
             if holds is not False and not self._step(k, i, holds is None):
-                return self._cut()
+                self.trace.cut = True
+                return None
         return block.jumps[0][0] if block.jumps else None
 
     def _target(self, number: int, k: int, holds: bool) -> int | None:
@@ -167,13 +166,15 @@ class _Thread:
         """Go on where all ways from a branch meet."""
         after = self.all.together.uniform.after[number]
         if after == self.all.together.uniform.exit:
-            return self._cut()
+            self.trace.cut = True
+            return None
         for other in self.all.between(number):
             block = self.all.flow.blocks[other]
             for k in range(block.first, block.last):
                 i = self.all.body[k]
                 if k in self.all.barriers or k in self.all.syncs or i.op == "call" or copies(i) is not None:
-                    return self._cut()
+                    self.trace.cut = True
+                    return None
                 if k in self.all.touching:
                     self.trace.wild = True
                 self.registers.update(dict.fromkeys(results(i)))
@@ -193,7 +194,7 @@ class _Thread:
                 self.trace.barriers.append(k)
                 self.phase += 1
                 for copy, _ in self.copies:
-                    self._record(copy.number, copy.array, copy.first, copy.bytes, WRITE, late=True)
+                    self.trace.events.append(replace(copy, phase=self.phase, step=self.step))
             self.registers.update(dict.fromkeys(results(i)))
             return True
         if k in self.all.syncs or i.op == "call":
@@ -234,7 +235,9 @@ class _Thread:
             late = copies(i) == "copy"
             value = self.all.numbers.stored(i, self.registers) if kind == WRITE and not late else None
             strong = kind == ATOMIC or bool({"volatile", "relaxed", "acquire", "release", "mmio"} & set(i.parts))
-            event = self._record(k, place.array, place.offset, touch.bytes, kind, value, strong, late)
+            event = self._event(k, place.array, place.offset, touch.bytes)
+            event = replace(event, kind=kind, value=value, strong=strong, late=late)
+            self.trace.events.append(event)
             for copy, _ in self.copies:
                 if copy.array == event.array and copy.first < event.first + event.bytes and (
                     event.first < copy.first + copy.bytes
@@ -243,13 +246,9 @@ class _Thread:
             if late:
                 self.copies.append((event, -1))
 
-    def _record(
-        self, number: int, array: str, first: int, size: int, kind: int, value: Word = None, strong: bool = False,
-        late: bool = False,
-    ) -> Event:  # fmt: skip
-        event = Event(self.trace.thread, number, array, first, size, kind, self.phase, self.step, value, strong, late)
-        self.trace.events.append(event)
-        return event
+    def _event(self, number: int, array: str, first: int, size: int) -> Event:
+        """A touch here and now, taken for a read."""
+        return Event(self.trace.thread, number, array, first, size, READ, self.phase, self.step)
 
 
 # -- what is wrong ----------------------------------------------------------------------------------

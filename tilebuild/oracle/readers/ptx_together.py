@@ -7,12 +7,11 @@ from functools import cached_property
 from tilebuild.oracle.readers.ptx_bounds import Access, SharedAccesses
 from tilebuild.oracle.readers.ptx_conditions import Inverse, Joined, Predicate, Test
 from tilebuild.oracle.readers.ptx_flow import Flow
-from tilebuild.oracle.readers.ptx_intervals import ANY, Barrier, Intervals, Place, Turn, barrier
+from tilebuild.oracle.readers.ptx_intervals import Barrier, Intervals, Place, Turn, barrier
 from tilebuild.oracle.readers.ptx_lanes import WARP, Frame, Lanes, Touching
 from tilebuild.oracle.readers.ptx_text import Instruction
 from tilebuild.oracle.readers.ptx_uniform import Uniformity
 from tilebuild.oracle.readers.ptx_unknowns import Env
-from tilebuild.oracle.readers.ptx_values import Value
 
 _LANES_OF_MATRICES = {"x1": 8, "x2": 16, "x4": 32}
 _SAME_KINDS = ("param", "special", "symbol", "array", "generic")
@@ -56,26 +55,29 @@ class Together:
         known = self.shared.tests.get(number)
         if known is None or lanes is None:
             return None
-        found = self.holds(known[0], known[1], lanes)
+        found = self.holds(known[0], known[1], Frame(lanes, {}))
         return -1 if found == lanes.all else found
 
-    def holds(self, predicate: Predicate, env: Env, lanes: Lanes) -> int | None:
-        """The threads in which a predicate holds, as bits; None where it is not a function of the thread alone."""
+    def holds(self, predicate: Predicate, env: Env, frame: Frame) -> int | None:
+        """The threads in which a predicate holds, as bits; None where it is not a function of the thread and of what a
+        frame gives."""
+        lanes = frame.lanes
         if isinstance(predicate, Inverse):
-            inner = self.holds(predicate.of, env, lanes)
+            inner = self.holds(predicate.of, env, frame)
             return None if inner is None else lanes.all & ~inner
         if isinstance(predicate, Joined):
-            a, b = self.holds(predicate.a, env, lanes), self.holds(predicate.b, env, lanes)
+            a, b = self.holds(predicate.a, env, frame), self.holds(predicate.b, env, frame)
             if a is None or b is None:
                 return None
             return a & b if predicate.op == "and" else a | b
         if not isinstance(predicate, Test):
             return None
         a_, b_ = (self.unknowns.exact(v, predicate.bits, predicate.signed, env) for v in (predicate.a, predicate.b))
-        if not all(lanes.only_threads(u) for u, _ in (*a_.terms, *b_.terms)):
+        roots = self.unknowns.roots(a_) | self.unknowns.roots(b_)
+        if not all(lanes.is_thread(u) or u in frame.given for u in roots):
             return None
         compare = _COMPARE[predicate.op]
-        return sum(1 << k for k, (x, y) in enumerate(zip(lanes.sum(a_), lanes.sum(b_))) if compare(x, y))
+        return sum(1 << k for k, (x, y) in enumerate(zip(frame.value(a_), frame.value(b_))) if compare(x, y))
 
     def _warp_goes_together(self, number: int) -> bool:
         """True if the branches that decide whether a place is reached send each warp one way."""
@@ -159,12 +161,3 @@ class Together:
             return -1
         lanes = next((n for name, n in _LANES_OF_MATRICES.items() if name in i.parts), WARP)
         return sum(1 << k for k in range(self.lanes.count) if k % WARP < lanes)
-
-
-def turn_text(place: Place) -> str:
-    """How far a place is from the barrier before it, for messages."""
-    later = any(kind == "rel" and count for _, (kind, count) in place[1]) or any(t == ANY for _, t in place[1])
-    return " of another iteration" if later else ""
-
-
-__all__ = ["Frame", "Together", "Value", "turn_text"]

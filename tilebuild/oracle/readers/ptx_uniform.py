@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator
 from tilebuild.oracle.readers.ptx_flow import LEAVES, Flow, registers, results
 from tilebuild.oracle.readers.ptx_text import Address, Function, Instruction
 
-_SAME = ("%ntid", "%ctaid", "%nctaid", "%gridid", "%smid", "%nsmid", "%nwarpid", "%cluster", "%ncluster", "%is_explicit",
-         "%dynamic_smem_size", "%total_smem_size", "%aggr_smem_size", "%envreg", "%reserved_smem")  # fmt: skip
+_SAME = (
+    "%ntid", "%ctaid", "%nctaid", "%gridid", "%smid", "%nsmid", "%nwarpid", "%cluster", "%ncluster", "%is_explicit",
+    "%dynamic_smem_size", "%total_smem_size", "%aggr_smem_size", "%envreg", "%reserved_smem",
+)  # fmt: skip
 # results that depend on the thread, or on memory that others may write meanwhile, whatever the operands are
 _OWN = frozenset(
     ("ld", "ldu", "atom", "shfl", "vote", "match", "redux", "activemask", "elect", "ldmatrix", "mma", "wmma", "wgmma",
@@ -178,4 +180,3 @@ class Uniformity:
                     seen.add(source)
                     pending.append(source)
         return None
-

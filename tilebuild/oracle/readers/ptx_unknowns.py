@@ -12,9 +12,10 @@ from tilebuild.oracle.readers.ptx_values import EVERYTHING, HIGHEST, LOWEST, Ran
 @dataclass(frozen=True)
 class Unknown:
     """One unknown. kind "div": `of // by` (floor); "rem": `of % by`; "view": `of` as an integer of `by` bits, signed or
-    not; "and", "or", "xor", "mul", "min", "max", and comparisons such as "lt", which are 0 or 1: of the `pair`; "array" and "generic": the address of the shared array
-    `name` in its own window and as a generic one; "thread": a thread's position; "turn": finished iterations of a loop;
-    "any": anything. `arrays` are those whose address may be in it."""
+    not; "and", "or", "xor", "mul", "min", "max", and comparisons such as "lt", which are 0 or 1: of the `pair`;
+    "array" and "generic": the address of the shared array `name` in its own window and as a generic one; "thread": a
+    thread's position; "turn": finished iterations of a loop; "any": anything. `arrays` are those whose address may be
+    in it."""
 
     kind: str
     name: str
