@@ -221,6 +221,15 @@ def is_table(hint: Any) -> bool:
     return dataclasses.is_dataclass(hint) and not is_text(hint)
 
 
+def is_one_text(hint: Any) -> bool:
+    """Whether a value of a type can be given as one text: neither a table with free names nor a list of tables."""
+    hint = unwrapped(hint)
+    origin = typing.get_origin(hint)
+    if origin is tuple:
+        return not is_table(typing.get_args(hint)[0])
+    return origin is None or origin is typing.Literal
+
+
 def is_text(hint: Any) -> bool:
     """Whether values of a type are written as strings with a form of their own."""
     return hasattr(hint, "PATTERN")

@@ -268,7 +268,7 @@ def test_ptx_from_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert lines[0].startswith(
         "error[O-PTX-01]: kernel copy: st.shared.u32 (line 13) writes bytes 124..128 of the shared"
     )
-    assert lines[1] == f"  note: in {bad}:13"
+    assert lines[1] == f"  note: in {bad}:13: st.shared.u32 [%r4], %r1;"
     assert run(str(bad), "--format", "json") == 1
     (entry,) = json.loads(capsys.readouterr().out)["plans"]
     assert (entry["scope"], entry["findings"][0]["artifact_line"]) == ("artifact", 13)

@@ -13,9 +13,19 @@ import pytest
 import tilebuild.oracle
 from tilebuild.build.config import OracleConfig
 from tilebuild.diagnostics import Span
-from tilebuild.oracle import CHECKS, VERSION, diagnostics, json_text, judge, text, verdict_entry
+from tilebuild.oracle import (
+    CHECKS,
+    VERSION,
+    Judged,
+    Policy,
+    diagnostics,
+    json_text,
+    judge,
+    judged,
+    text,
+    verdict_entry,
+)
 from tilebuild.plan.model import Plan
-from tilebuild.schema import keys
 
 
 def clashing() -> Plan:
@@ -24,9 +34,13 @@ def clashing() -> Plan:
     return replace(plan, buffers=buffers)
 
 
+def weighed(plan: Plan, file: str = "k.json", policy: Policy = Policy()) -> Judged:  # noqa: B008
+    return judged(file, judge(plan), policy, plan)
+
+
 def test_text_has_the_line_the_numbers_and_the_fix(tmp_path: Path) -> None:
     (tmp_path / "k.py").write_text("\n" * 10 + "    t = exp(x)\n")
-    shown = text(judge(clashing()), tmp_path).splitlines()
+    shown = text(weighed(clashing()), tmp_path).splitlines()
     assert shown[0].startswith(
         "k.py:11:5: error[O-ALIAS-01]: kernel k: tile a [arena, 0..256) is live from instruction 0"
     )
@@ -36,12 +50,12 @@ def test_text_has_the_line_the_numbers_and_the_fix(tmp_path: Path) -> None:
         "k [v] on cpu:x86_64: violated (aliasing violated, capacity proved, linear-use proved, dead-writes proved, "
         "operands proved, sync proved)"
     )
-    assert text(judge(clashing()), tmp_path, quiet=True) == text(judge(clashing()), tmp_path)
+    assert text(weighed(clashing()), tmp_path, quiet=True) == text(weighed(clashing()), tmp_path)
 
 
 def test_a_proved_plan_is_one_line_or_none() -> None:
-    assert text(judge(plans.chain())).startswith("k [v] on cpu:x86_64: proved (aliasing proved")
-    assert text(judge(plans.chain()), quiet=True) == ""
+    assert text(weighed(plans.chain())).startswith("k [v] on cpu:x86_64: proved (aliasing proved")
+    assert text(weighed(plans.chain()), quiet=True) == ""
 
 
 @pytest.mark.parametrize("file", ["/etc/hostname", "../secret.py", "link.py"])
@@ -52,13 +66,13 @@ def test_a_plan_does_not_choose_which_files_are_shown(tmp_path: Path, file: str)
     (root / "link.py").symlink_to(tmp_path / "secret.py")
     plan = clashing()
     instructions = tuple(replace(i, span=Span(file, 1)) for i in plan.instructions)
-    shown = text(judge(replace(plan, instructions=instructions)), root)
+    shown = text(weighed(replace(plan, instructions=instructions)), root)
     assert shown.startswith(f"{file}:1:1: error[O-ALIAS-01]")
     assert "1 | " not in shown
 
 
 def test_names_in_a_plan_do_not_reach_the_terminal_raw() -> None:
-    shown = text(judge(replace(clashing(), kernel="k\x1b[2J")))
+    shown = text(weighed(replace(clashing(), kernel="k\x1b[2J")))
     assert "\x1b" not in shown
     assert "k\\x1b[2J" in shown
 
@@ -73,11 +87,11 @@ def test_findings_that_are_left_out_are_counted() -> None:
     b.tile("a")
     for _ in range(103):
         b.store("a")
-    assert "3 more findings of linear-use are not shown" in text(judge(b.plan()))
+    assert "3 more findings of linear-use are not shown" in text(weighed(b.plan()))
 
 
 def test_json() -> None:
-    document = json.loads(json_text({"a.json": [judge(clashing())], "b.json": [judge(plans.chain())]}, {"c": "why"}))
+    document = json.loads(json_text([weighed(clashing(), "a.json"), weighed(plans.chain(), "b.json")], {"c": "why"}))
     assert (document["schema"], document["oracle"]) == (1, VERSION)
     assert document["unreadable"] == [{"file": "c", "reason": "why"}]
     bad, good = document["plans"]
@@ -122,6 +136,5 @@ def test_every_code_is_documented() -> None:
 
 
 def test_every_check_can_be_configured() -> None:
-    known = {key.name for key in keys(OracleConfig).values()}
-    assert known - {"default"} == set(CHECKS)
+    assert set(OracleConfig.checks()) - {"default"} == set(CHECKS)
     assert {OracleConfig().severity(check) for check in CHECKS} == {"error"}

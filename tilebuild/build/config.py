@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, TypeVar, cast
 
-from tilebuild.build import config_toml
+from tilebuild.build import config_toml, waivers
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError, did_you_mean
-from tilebuild.schema import NOT_A_KEY, Key, KeyPath, Problem, Reader, dotted, from_text, keys, leaves
+from tilebuild.schema import NOT_A_KEY, Key, KeyPath, Problem, Reader, dotted, from_text, is_one_text, keys, leaves
 
 T = TypeVar("T")
 Severity = Literal["error", "warn", "off"]
@@ -22,7 +22,7 @@ Settings = Mapping[str, Any]
 
 PREFIX = "tilebuild"
 TABLE = ("tool", PREFIX)
-CODES = {"key": "E602", "type": "E603", "value": "E604", "twice": "E605"}
+CODES = {"key": "E602", "type": "E603", "value": "E604", "twice": "E605", "missing": "E606"}
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,20 @@ class OracleConfig:
     """An operand lies in the wrong space, or its shape, bounds or alignment are wrong."""
     sync: Severity | None = None
     """Threads or engines touch the same bytes with nothing that orders them."""
+    kernel: Mapping[str, Mapping[str, Severity]] = field(default_factory=dict)
+    """Severities of single kernels: one table a kernel, or a pattern with `*` and `?`, with the keys above, such as
+    `[tool.tilebuild.oracle.kernel.softmax]`. They go before those of all kernels."""
+    waivers: tuple[waivers.WaiverConfig, ...] = ()
+    """Findings that are known and borne for a while."""
 
     def severity(self, check: str) -> Severity:
         """What a finding of a check does; raises `KeyError` for a check that there is not."""
         return getattr(self, keys(OracleConfig)[check].field) or self.default
+
+    @classmethod
+    def checks(cls) -> tuple[str, ...]:
+        """The keys of a table of severities."""
+        return tuple(key.name for key in keys(cls).values() if is_one_text(key.hint))
 
 
 @dataclass(frozen=True)
@@ -155,7 +165,7 @@ class Setting:
 def settings(known: KnownTargets) -> Iterator[Setting]:
     """Every setting there is, those of the known targets' options last."""
     for path, key in leaves(Config):
-        if path != ("target",):
+        if is_one_text(key.hint):  # tables of free names, and lists of tables, stand in pyproject.toml only
             yield Setting(path, key)
     for name, options in known.options.items():
         for path, key in leaves(options):
@@ -184,7 +194,7 @@ class _Loader:
 
     def __init__(self, document: config_toml.Document, project_dir: Path, known: KnownTargets) -> None:
         self.document, self.project_dir, self.known = document, project_dir, known
-        self.reader = Reader({TargetSpec: known.parse})
+        self.reader = Reader({TargetSpec: known.parse, waivers.Day: waivers.Day.parse})
         self.origins: dict[KeyPath, Origin] = {}
         self.tree: dict[str, Any] = {}
         self.foreign: list[Diagnostic] = []  # about config settings that are not in the tree
@@ -193,6 +203,7 @@ class _Loader:
         table = self._table()
         self.tree = copy.deepcopy(table)
         self._remember((), self.tree)
+        waivers.as_text(self.tree.get("oracle"))
         self._overlay(config_settings, environ)
         config = self.reader.read(Config, self.tree)
         given = self._target_options()
@@ -269,6 +280,7 @@ class _Loader:
 
     def _check(self) -> None:
         """What the types do not say."""
+        self.reader.problems += waivers.problems(self.tree.get("oracle"), OracleConfig.checks())
         targets = self.tree.get("targets")
         if targets == []:
             self.reader.report("value", ("targets",), "is empty, so there is nothing to build", 'write ["cpu"]')

@@ -19,7 +19,7 @@ from typing import Any
 
 from tilebuild import targets
 from tilebuild.build.config import Config, Setting
-from tilebuild.schema import choices, expected, is_table, is_text, keys, unwrapped
+from tilebuild.schema import choices, expected, is_one_text, is_table, is_text, keys, unwrapped
 
 SCHEMA_FILE = Path(__file__).with_name("schema.json")
 PAGE_FILE = Path(__file__).parents[2] / "docs" / "config.md"
@@ -71,25 +71,33 @@ def page(options: Mapping[str, type[Any]]) -> str:
     return "\n".join(parts)
 
 
-def _table(cls: type[Any], path: tuple[str, ...]) -> Iterator[str]:
+def _table(cls: type[Any], path: tuple[str, ...], *, listed: bool = False) -> Iterator[str]:
     name = f"[{'.'.join(('tool', 'tilebuild', *path))}]"
+    name = f"[{name}]" if listed else name
     summary = " ".join((cls.__doc__ or "").split())
     yield f"## {name}\n"
     if name not in summary:  # some say no more than the name
         yield f"{summary}\n"
     documented = field_docs(cls)
-    tables = []
+    tables, items = [], []
     for key in keys(cls).values():
         if is_table(key.hint):
             tables.append(((*path, key.name), key.hint))
             continue
         yield f"### {key.name}\n\n{documented[key.field]}\n"
-        if expected(key.hint) != "a table":
+        if listed:
+            default = "required" if key.required else f"default: `{toml(key.default)}`"
+            yield f"- type: {expected(key.hint)}\n- {default}\n"
+        elif is_one_text(key.hint):
             default = "not set" if key.default is None else f"`{toml(key.default)}`"
             variable = Setting((*path, key.name), key).variable
             yield f"- type: {expected(key.hint)}\n- default: {default}\n- variable: `{variable}`\n"
+        elif typing.get_origin(key.hint) is tuple:
+            items.append(((*path, key.name), typing.get_args(key.hint)[0]))
     for inner, hint in tables:
         yield from _table(hint, inner)
+    for inner, hint in items:
+        yield from _table(hint, inner, listed=True)
 
 
 def toml(value: object) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tilebuild.build import stamp
+from tilebuild.build import stamp, waivers
 from tilebuild.build.config import Config
 from tilebuild.build.lock import locked
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
@@ -21,7 +21,6 @@ from tilebuild.targets import api
 from tilebuild.targets.api import Artifact, Edge, Job, Target
 
 if TYPE_CHECKING:
-    from tilebuild.build.bundle import Library
     from tilebuild.build.records import Record
     from tilebuild.frontend.discover import KernelDef
 
@@ -106,6 +105,7 @@ def _stamp(project: Path, config: Config, selected: Sequence[_Selected]) -> str:
     for part in (
         stamp.generator_digest([s.target for s in selected]),
         repr(config),
+        repr(waivers.in_force(config.oracle, waivers.today())),
         stamp.sources_digest(project, config.kernels),
     ):
         h.update(part.encode() + b"\0")
@@ -117,7 +117,8 @@ def _stamp(project: Path, config: Config, selected: Sequence[_Selected]) -> str:
 
 def _build(project: Path, config: Config, selected: Sequence[_Selected], folder: Path, log: Log) -> KernelBuild:
     # imported here, where something is to be built: a build with nothing to do needs none of it
-    from tilebuild.build import bundle
+    from tilebuild import oracle
+    from tilebuild.build import bundle, judged
     from tilebuild.build.records import Records, stems
     from tilebuild.frontend.discover import discover
 
@@ -146,29 +147,19 @@ def _build(project: Path, config: Config, selected: Sequence[_Selected], folder:
     jobs = [_job(s, of_target, folder, config) for s, of_target in made]
     graphs = [s.target.graph(job) for (s, _), job in zip(made, jobs)]
     _compile(project, folder, made, jobs, graphs, log=log)
-    libraries = [
-        _library(s, of_target, job, artifact, folder=folder, severities=records.severities, log=log)
-        for (s, of_target), job, (_, artifact) in zip(made, jobs, graphs)
-    ]
+    used = {records.policy.waivers[n] for _, of_target in made for record in of_target for n in record.waivers}
+    libraries = []
+    for (s, of_target), job, (_, artifact) in zip(made, jobs, graphs):
+        texts = s.target.texts(job)
+        verdicts, waived = judged.final_code(folder, texts, of_target, records.policy, arch=s.arch, log=log)
+        used |= waived
+        found = s.target.resources(job, folder)
+        libraries.append(bundle.Library(s.name, s.target, job, artifact, of_target, found, verdicts))
+    for waiver, why in oracle.stale(records.policy, used):
+        fix = "take it out of [[tool.tilebuild.oracle.waivers]], or give it a later day and the reason for that"
+        log(Diagnostic("E607", f"{waiver} {why}", fix=fix, severity="warning").render())
     manifest, files = bundle.stage(folder, package, kernels, libraries)
     return KernelBuild(package, files, manifest)
-
-
-def _library(
-    s: _Selected,
-    records: Sequence[Record],
-    job: Job,
-    artifact: Artifact,
-    *,
-    folder: Path,
-    severities: Mapping[str, str],
-    log: Log,
-) -> Library:
-    from tilebuild.build import judged
-    from tilebuild.build.bundle import Library
-
-    found = judged.final_code(folder, s.target.texts(job), records, severities, arch=s.arch, log=log)
-    return Library(s.name, s.target, job, artifact, records, s.target.resources(job, folder), found)
 
 
 def _summary(record: Record) -> str:

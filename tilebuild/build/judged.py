@@ -8,32 +8,43 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tilebuild import oracle
-from tilebuild.diagnostics import Diagnostic, TilebuildError
+from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.manifest import VerdictEntry
-from tilebuild.oracle import Report
+from tilebuild.oracle import Judged, Policy, Waiver
 
 if TYPE_CHECKING:
     from tilebuild.build.records import Record
 
 
-def weigh(report: Report, severities: Mapping[str, str]) -> Iterator[Diagnostic]:
-    """The oracle's findings as the configuration weighs them. An unknown about code of our own is an error like a
-    violation: what cannot be proved is not to be emitted."""
-    for finding, diagnostic in zip(report.findings, oracle.diagnostics(report)):
-        yield dataclasses.replace(diagnostic, severity="error" if severities[finding.check] == "error" else "warning")
+def weigh(judged: Judged) -> Iterator[Diagnostic]:
+    """The oracle's findings as the configuration weighs them: severity "error", "warning" or "waived". An unknown
+    about code of our own is an error like a violation: what cannot be proved is not to be emitted."""
+    for weighed in judged.findings:
+        found = oracle.diagnostic(weighed.finding, judged.report.artifact)
+        note: tuple[tuple[Span | None, str], ...] = ((None, weighed.note),) if weighed.note else ()
+        yield dataclasses.replace(found, severity=weighed.severity, notes=(*found.notes, *note))
+    if judged.unlisted:
+        first = judged.findings[0].finding
+        message = f"kernel {first.kernel}: there are more findings than are listed, and those cannot be waived"
+        yield Diagnostic(first.code, message, first.span, fix=first.fix)
+
+
+def waivers_of(judged: Judged) -> set[Waiver]:
+    """The waivers that speak of something that was found."""
+    return {weighed.waiver for weighed in judged.findings if weighed.waiver is not None}
 
 
 def final_code(
     folder: Path,
     texts: Mapping[str, str],
     records: Sequence[Record],
-    severities: Mapping[str, str],
+    policy: Policy,
     *,
     arch: str,
     log: Callable[[str], None],
-) -> dict[str, VerdictEntry]:
+) -> tuple[dict[str, VerdictEntry], set[Waiver]]:
     """The verdicts of variants whose final code is text that the oracle reads: that of the plan and that of the code
-    together, at the code's scope. `texts` maps a variant to its file in `folder`.
+    together, at the code's scope; and the waivers that were used. `texts` maps a variant to its file in `folder`.
 
     Raises `TilebuildError` with every finding that the configuration calls an error.
     """
@@ -43,19 +54,23 @@ def final_code(
     }
     verdicts: dict[str, VerdictEntry] = {}
     problems: list[Diagnostic] = []
+    used: set[Waiver] = set()
     for file in sorted(set(texts.values())):
         here = [v for v, f in texts.items() if f == file]
+        kernel = plans[here[0]].plan.kernel  # a file of code is that of one kernel
         reports = oracle.judge_text(
             (folder / file).read_text(encoding="utf-8"),
             file,
             arch=arch,
             launches={v: plans[v].plan.launch for v in here},
-            severities=severities,
+            severities=policy.of(oracle.CHECKS, kernel),
             spans=spans[here[0]],
         )
         by_entry = {report.kernel: report for report in reports}
         for report in reports:
-            for diagnostic in weigh(report, severities):
+            one = oracle.judged(file, report, policy, kernel=kernel)
+            used |= waivers_of(one)
+            for diagnostic in weigh(one):
                 if diagnostic.severity == "error":
                     problems.append(diagnostic)
                 else:
@@ -67,7 +82,7 @@ def final_code(
                 verdicts[variant] = together([plans[variant].verdict, oracle.verdict_entry(by_entry[variant])])
     if problems:
         raise TilebuildError(problems)
-    return verdicts
+    return verdicts, used
 
 
 def together(verdicts: Sequence[VerdictEntry]) -> VerdictEntry:

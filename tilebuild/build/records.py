@@ -13,7 +13,8 @@ from typing import Any
 from tilebuild import oracle
 from tilebuild.build import sealed
 from tilebuild.build.config import Config
-from tilebuild.build.judged import weigh
+from tilebuild.build.judged import waivers_of, weigh
+from tilebuild.build.waivers import policy, today
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.frontend.discover import KernelDef, VariantDef
 from tilebuild.manifest import VerdictEntry
@@ -33,12 +34,14 @@ class VariantRecord:
 
 @dataclass(frozen=True)
 class Record:
-    """`stem` names the kernel's source files; `diagnostics` are warnings, and findings of the oracle."""
+    """`stem` names the kernel's source files; `diagnostics` are warnings, and findings of the oracle; `waivers` the
+    positions of those that speak of something that was found."""
 
     stem: str
     variants: tuple[VariantRecord, ...]
     sources: Mapping[str, Source]
     diagnostics: tuple[Diagnostic, ...]
+    waivers: tuple[int, ...] = ()
 
 
 class Records:
@@ -47,7 +50,7 @@ class Records:
     def __init__(self, project: Path, folder: Path, generator: str, config: Config) -> None:
         self.project, self.folder, self.config = project, folder, config
         self.generator = generator
-        self.severities = {check: config.oracle.severity(check) for check in oracle.CHECKS}
+        self.policy = policy(config.oracle, today())
 
     def get(self, kernel: KernelDef, stem: str, target: Target, arch: str) -> Record:
         """The kept record where nothing it depends on changed, else a new one, whose files are called `stem`; raises
@@ -61,7 +64,8 @@ class Records:
             stem,
             target.name,
             arch,
-            self.severities,
+            self.policy.of(oracle.CHECKS, kernel.name),
+            [(waiver, self.policy.in_force(waiver)) for waiver in self.policy.waivers],
             repr(self.config.target),
         )
         key = hashlib.sha256(repr(parts).encode()).hexdigest()
@@ -75,12 +79,15 @@ class Records:
     def make(self, kernel: KernelDef, target: Target, arch: str, stem: str) -> Record:
         variants: list[VariantRecord] = []
         diagnostics: list[Diagnostic] = []
+        used: set[oracle.Waiver] = set()
         for index, variant in enumerate(kernel.variants):
             if variant.target in ("", target.name, f"{target.name}:{arch}"):
                 plan, warnings = _plan(kernel, variant, f"{stem}_{index}", target, arch)
-                report = oracle.judge(plan, self.severities)
+                report = oracle.judge(plan, self.policy.of(oracle.CHECKS, kernel.name))
+                one = oracle.judged("", report, self.policy, kernel=kernel.name)
                 variants.append(VariantRecord(index, plan, oracle.verdict_entry(report)))
-                diagnostics += [*warnings, *weigh(report, self.severities)]
+                diagnostics += [*warnings, *weigh(one)]
+                used |= waivers_of(one)
         if not variants:
             raise TilebuildError(
                 Diagnostic(
@@ -91,7 +98,8 @@ class Records:
                 )
             )
         sources = target.emit([v.plan for v in variants])
-        return Record(stem, tuple(variants), sources, tuple(dict.fromkeys(diagnostics)))
+        positions = tuple(n for n, waiver in enumerate(self.policy.waivers) if waiver in used)
+        return Record(stem, tuple(variants), sources, tuple(dict.fromkeys(diagnostics)), positions)
 
 
 def stems(kernels: Sequence[KernelDef], reserved: Collection[str]) -> list[str]:
@@ -132,6 +140,7 @@ def _encode(record: Record) -> dict[str, Any]:
             n: [s.text, [span and dataclasses.astuple(span) for span in s.spans]] for n, s in record.sources.items()
         },
         "diagnostics": [dataclasses.asdict(d) for d in record.diagnostics],
+        "waivers": list(record.waivers),
     }
 
 
@@ -145,6 +154,7 @@ def _read(path: Path, key: str) -> Record | None:
         tuple(VariantRecord(i, serialize.loads(plan), verdict) for i, plan, verdict in data["variants"]),
         {n: Source(text, _spans(spans)) for n, (text, spans) in data["sources"].items()},
         tuple(_diagnostic(d) for d in data["diagnostics"]),
+        tuple(data["waivers"]),
     )
 
 

@@ -1,4 +1,7 @@
-"""`tilebuild check`: the oracle's verdict on plans, from wheels, builds and packages, or from anywhere."""
+"""`tilebuild check`: the oracle's verdict on plans, from wheels, builds and packages, or from anywhere.
+
+What the options mean is in `check_options`, what is written in `check_output`.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +9,20 @@ import argparse
 import gzip
 import hashlib
 import io
-import sys
 import zlib
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tilebuild.cli import check_options, check_output
+from tilebuild.cli.check_options import Options
 from tilebuild.diagnostics import TilebuildError
 
 if TYPE_CHECKING:
-    from tilebuild.oracle import Report
+    from tilebuild.oracle import Judged
     from tilebuild.package.read import Built
     from tilebuild.plan.model import Plan
 
@@ -42,91 +48,76 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
     """Adds this command to the command line."""
     parser = subparsers.add_parser("check", description=DESCRIPTION)
     parser.add_argument("files", metavar="FILE", nargs="+", help=f"what to judge: {TAKES}")
-    parser.add_argument("--format", choices=("text", "json"), default="text", help="how to say it (default: text)")
-    parser.add_argument("--quiet", action="store_true", help="say nothing of plans that are proved (text only)")
-    parser.add_argument("--strict", action="store_true", help="take what is not proved of final code as a finding too")
-    launch = parser.add_argument_group("how the kernels of .ptx files will be launched, where the files do not say it")
-    launch.add_argument("--arch", default="", help="the architecture, such as sm_90 (default: that of the file)")
-    launch.add_argument("--block", type=_block, default=(), metavar="X[,Y[,Z]]", help="the threads of a block")
-    launch.add_argument("--dynamic-shared", type=int, metavar="BYTES", help="the dynamic shared memory of a block")
+    check_options.add(parser)
     parser.set_defaults(func=run)
 
 
-def _block(text: str) -> tuple[int, ...]:
-    sides = tuple(map(int, text.split(",")))
-    if not 1 <= len(sides) <= 3 or min(sides) < 1:
-        raise ValueError
-    return sides
-
-
 def run(args: argparse.Namespace) -> int:
-    """Prints the verdicts; 0, 1 or 2 as the description says."""
-    from tilebuild.oracle import json_text, judge
-
-    reports: dict[str, list[Report]] = {}
+    """Writes the verdicts; 0, 1 or 2 as the description says."""
+    options = check_options.read(args)
+    found: list[Judged] = []
     unreadable: dict[str, str] = {}
+    texts: dict[str, str] = {}
     for name in args.files:
         try:
             if name.endswith(FINAL) and Path(name).is_file():
-                reports[name] = _final_code(name, args)
+                texts[name] = _final_text(name)
+                found += _final_code(name, texts[name], options)
                 continue
         except _UnreadableError as error:
             unreadable[name] = str(error)
             continue
         for place, load in _plans(name):
             try:
-                reports.setdefault(place, []).append(judge(load()))
+                found.append(_judged(place, load(), options))
             except _UnreadableError as error:
                 unreadable[place] = str(error)
-    if args.format == "json":
-        print(json_text(reports, unreadable))
-    else:
-        _print(reports, unreadable, args)
+    check_output.write(found, unreadable, texts, options)
     if unreadable:
         return 2
-    return int(any(_fails(r, place, args) for place, found in reports.items() for r in found))
+    return int(any(one.fails for one in found))
 
 
-def _is_foreign(place: str, args: argparse.Namespace) -> bool:
-    """True where nobody promised that everything can be proved."""
-    return place.endswith(FINAL) and not args.strict
+def _judged(place: str, plan: Plan, options: Options) -> Judged:
+    from tilebuild.oracle import CHECKS, judge, judged
+
+    report = judge(plan, options.policy.of(CHECKS, plan.kernel))
+    return judged(place, report, options.policy, plan)
 
 
-def _fails(report: Report, place: str, args: argparse.Namespace) -> bool:
-    return report.outcome == "violated" or (report.outcome != "proved" and not _is_foreign(place, args))
-
-
-def _print(reports: dict[str, list[Report]], unreadable: dict[str, str], args: argparse.Namespace) -> None:
-    from tilebuild.oracle import text
-
-    for place, found in reports.items():
-        unknown = "warning" if _is_foreign(place, args) else "unknown"
-        for shown in (text(report, quiet=args.quiet, unknown=unknown) for report in found):
-            if shown:
-                print(shown)
-    for place, reason in unreadable.items():
-        print(f"{place}: cannot be judged: {reason}", file=sys.stderr)
-
-
-def _final_code(name: str, args: argparse.Namespace) -> list[Report]:
-    """The verdicts on the kernels of a file of final code."""
-    from tilebuild.oracle import judge_ptx, judge_text
-    from tilebuild.plan.model import Launch
-
+def _final_text(name: str) -> str:
     try:
-        text = _inflated(_bytes(Path(name))).decode()
+        return _inflated(_bytes(Path(name))).decode()
+    except UnicodeDecodeError as error:
+        raise _UnreadableError(f"not {Path(name).suffix[1:].upper()}: {error}") from None
+
+
+def _final_code(name: str, text: str, options: Options) -> list[Judged]:
+    """The verdicts on the kernels of a file of final code. Nobody promised that everything in it can be proved: what
+    is not is a warning, unless the options are strict. Severities of single kernels do not turn checks off here: they
+    weigh what is found."""
+    from tilebuild.oracle import CHECKS, judge, judge_ptx, judged
+    from tilebuild.oracle.readers import pto
+
+    policy = options.policy
+    plans: tuple[Plan, ...] = ()
+    try:
         if name.endswith(".ptx"):
-            launch = None
-            if args.block or args.dynamic_shared is not None:
-                launch = Launch((), block=args.block, shared_dynamic=args.dynamic_shared or 0)
-            found = judge_ptx(text, name, arch=args.arch, launch=launch)
+            severities = policy.of(CHECKS, "")
+            reports = judge_ptx(text, name, arch=options.arch, facts=options.facts, severities=severities)
         else:
-            found = judge_text(text, name)
+            plans = tuple(pto.read(text, name))
+            reports = [replace(judge(plan, policy.of(CHECKS, plan.kernel)), scope="text") for plan in plans]
     except (ValueError, RecursionError, MemoryError) as error:  # the readers' syntax problems are ValueErrors
         raise _UnreadableError(f"not {Path(name).suffix[1:].upper()}: {error}") from None
-    if not found:
+    if not reports:
         raise _UnreadableError("there is no kernel in it")
-    return found
+    lenient = not options.strict
+    return [
+        judged(name, report, policy, plan, lenient=lenient)
+        for report, plan in zip_longest(reports, plans)
+        if report is not None
+    ]
 
 
 def _plans(name: str) -> Iterator[tuple[str, Callable[[], Plan]]]:

@@ -44,9 +44,12 @@ def judge_ptx(
     `arch` is the architecture it will run on, that of the text where it is empty. `launch` (a plan's) or `facts` give
     the block, the dynamic shared memory and more, of every kernel or of each by its name. `spans` maps the lines (from
     1) of the source that `.loc` directives name; without it, these are shown. After `seconds` of computing a kernel is
-    unknown. Raises `ptx_text.SyntaxProblem` where the text is not PTX.
+    unknown. Raises `ptx_text.SyntaxProblem` where the text is not PTX, and ValueError where `facts` name a parameter
+    that no kernel has.
     """
     module = ptx.read(text, name)
+    if isinstance(facts, Facts):
+        _require_parameters(module, facts)
     off = {check for check, severity in (severities or {}).items() if severity == "off"}
     reports = []
     for entry in module.entries:
@@ -197,6 +200,10 @@ class _Kernel:
             blocks = (1 << 31) - 1 if axis == 0 else 65535
             found[f"%ctaid.{name}"] = Range(0, blocks - 1)
             found[f"%nctaid.{name}"] = Range(1, blocks)
+            if self.launch.grid:
+                blocks = (*self.launch.grid, 1, 1)[axis]
+                found[f"%nctaid.{name}"] = single(blocks)
+                found[f"%ctaid.{name}"] = single(0) if blocks == 1 else Range(0, blocks - 1, taken=LOWEST | HIGHEST)
         return found
 
     # -- capacity ---------------------------------------------------------------------------------
@@ -249,6 +256,14 @@ class _Kernel:
                 message = f"the kernel is launched with {block}, against .{directive} {_shape(shape)}"
                 fix = "launch it as it was compiled"
                 findings.add("O-CAP-08", VIOLATED, message, artifact_line=self.entry.line, fix=fix)
+
+
+def _require_parameters(module: Module, facts: Facts) -> None:
+    names = [p.name for entry in module.entries for p in entry.params]
+    most = max((len(entry.params) for entry in module.entries), default=0)
+    for name in (*facts.extents, *facts.values):
+        if name not in names and not (name.isdigit() and int(name) < most):
+            raise ValueError(f"a fact about {name} is given, and no kernel has that parameter; there are {names}")
 
 
 def _shape(block: Sequence[int]) -> str:
