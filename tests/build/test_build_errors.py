@@ -12,7 +12,7 @@ import pytest
 import small_project
 from small_project import ADD, Project
 
-from tilebuild.build import driver
+from tilebuild.build import configure, driver
 from tilebuild.diagnostics import TilebuildError
 from tilebuild.plan.model import Access, Buffer, Instr, Placed, Plan
 from tilebuild.targets import api
@@ -282,3 +282,26 @@ def test_a_planted_fault_fails_the_build(
     with_target(Cpu())
     project.build()  # nothing of the faulty build is kept as good
     assert "kernels.so" in project.compiled()
+
+
+def test_a_waived_fault_is_printed_until_its_waiver_ends(
+    project_of: Callable[..., Project], with_target: Callable[[Cpu], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = project_of({"two.py": TWO})
+    file = project.root / "pyproject.toml"
+    waiver = '[[tool.tilebuild.oracle.waivers]]\nfinding = "{}"\nreason = "{}"\nexpires = 2026-05-01\n'
+    waivers = waiver.format("O-CAP-01", "larger caches are coming") + waiver.format("O-SYNC-09", "never found")
+    file.write_text(file.read_text() + waivers)
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1777593600")  # 2026-05-01
+    with_target(Faulty(overflowing))
+    lines: list[str] = []
+    built = driver.build_kernels(project.root, configure(project.root), log=lines.append)
+    said = "\n".join(lines)
+    assert "waived[O-CAP-01]" in said
+    assert "waived until 2026-05-01: larger caches are coming" in said
+    assert 'warning[E607]: the waiver of O-SYNC-09 ("never found", until 2026-05-01) is not used' in said
+    assert "the waiver of O-CAP-01" not in said
+    verdicts = [b["verdict"] for k in built.manifest["kernels"] for v in k["variants"] for b in v["builds"]]
+    assert "violated" in {v["outcome"] for v in verdicts}  # a waiver changes no verdict
+    monkeypatch.setenv("SOURCE_DATE_EPOCH", "1777680000")  # the day after: what is kept does not count
+    assert 'the waiver of O-CAP-01 ("larger caches are coming", until 2026-05-01) has expired' in str(failure(project))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,7 +17,9 @@ from hypothesis import strategies as st
 from tilebuild.build import config_docs, config_toml
 from tilebuild.build.config import Config, KnownTargets, TargetSpec, load_config
 from tilebuild.build.config import settings as all_settings
+from tilebuild.build.waivers import in_force, policy, today
 from tilebuild.diagnostics import TilebuildError
+from tilebuild.oracle import Waiver
 
 
 @dataclass(frozen=True)
@@ -89,6 +92,39 @@ jobs = 3
         config.oracle.severity("banks")
 
 
+def test_severities_of_kernels_and_waivers(tmp_path: Path) -> None:
+    table = """
+[tool.tilebuild.oracle]
+default = "warn"
+[tool.tilebuild.oracle.kernel."soft*"]
+sync = "off"
+[[tool.tilebuild.oracle.waivers]]
+finding = "O-CAP-01"
+reason = "the next device has more"
+expires = 2027-01-31
+[[tool.tilebuild.oracle.waivers]]
+finding = "O-DEAD-02"
+kernel = "softmax"
+reason = "x"
+expires = "2027-02-28"
+"""
+    config = load(tmp_path, table)
+    read = policy(config.oracle, datetime.date(2027, 2, 1))
+    assert [read.severity("sync", k) for k in ("softmax", "matmul")] == ["off", "warn"]
+    assert read.waivers == (
+        Waiver("O-CAP-01", "the next device has more", datetime.date(2027, 1, 31)),
+        Waiver("O-DEAD-02", "x", datetime.date(2027, 2, 28), "softmax"),
+    )
+    assert in_force(config.oracle, read.today) == [False, True]
+    assert [read.in_force(w) for w in read.waivers] == [False, True]
+
+
+def test_the_day_of_a_build() -> None:
+    assert today({"SOURCE_DATE_EPOCH": "0"}) == datetime.date(1970, 1, 1)
+    assert today({"SOURCE_DATE_EPOCH": "1777593599"}) == datetime.date(2026, 4, 30)
+    assert abs(today({}) - datetime.datetime.now(datetime.timezone.utc).date()) <= datetime.timedelta(1)
+
+
 # the table starts on line 3
 @pytest.mark.parametrize(
     ("table", "place", "code", "facts"),
@@ -125,6 +161,18 @@ jobs = 3
         ("[tool.tilebuild]\noracle = true", "4:10", "E603", ["tool.tilebuild.oracle: expected a table, found true"]),
         ("[tool.tilebuild]\noracle = 1979-05-27 07:32:00 # x", "4:10", "E603", ["found the date or time"]),
         ("[[tool.tilebuild.oracle]]\n", "3:1", "E603", ["tool.tilebuild.oracle: expected a table, found a list"]),
+        ('[tool.tilebuild.oracle.kernel.softmax]\nalising = "off"', "4:1", "E602",
+         ['oracle.kernel.softmax.alising: unknown key (did you mean "aliasing"?)', "default, aliasing, capacity"]),
+        ('[tool.tilebuild.oracle.kernel]\nsoftmax = "off"', "4:11", "E603",
+         ['oracle.kernel.softmax: expected a table, found the string "off"']),
+        ('[[tool.tilebuild.oracle.waivers]]\nfinding = "O-CAP-01"\nexpires = 2027-01-31', "3:1", "E606",
+         ['oracle.waivers[0]: the key "reason" is missing']),
+        ('[tool.tilebuild.oracle]\nwaivers = [{finding = "O-CAP-01", reason = " ", expires = "2027-01-31"}]', "4:44",
+         "E604", ["oracle.waivers[0].reason: is empty", "say why the finding may be borne"]),
+        ('[tool.tilebuild.oracle]\nwaivers = [{finding = "O-CAP-01", reason = "x", expires = "2027-02-30"}]', "4:59",
+         "E604", ['oracle.waivers[0].expires: "2027-02-30" is not a day', '"2027-01-31"']),
+        ('[tool.tilebuild.oracle]\nwaivers = [{finding = "aliasing", reason = "x", expires = "2027-02-20"}]', "4:23",
+         "E604", ['oracle.waivers[0].finding: "aliasing" is no code of a finding', '"O-"']),
         ("[tool.tilebuild.target.gqu]\n", "3:1", "E602",
          ['tool.tilebuild.target.gqu: unknown target (did you mean "gpu"?)']),
         ("[tool.tilebuild.target.spirv]\n", "3:1", "E602", ["tool.tilebuild.target.spirv: unknown target"]),
@@ -398,6 +446,11 @@ def test_schema_and_loader_agree(tmp_path_factory: pytest.TempPathFactory, table
         ({"targets": []}, False),
         ({"targets": ["cpu", "cpu"]}, False),
         ({"oracle": {"banks": "warn"}}, False),
+        ({"oracle": {"kernel": {"softmax": {"sync": "warn"}}}}, True),
+        ({"oracle": {"kernel": {"softmax": {"sync": "loud"}}}}, False),
+        ({"oracle": {"waivers": [{"finding": "O-CAP-01", "reason": "x", "expires": "2027-01-31"}]}}, True),
+        ({"oracle": {"waivers": [{"finding": "O-CAP-01", "expires": "2027-01-31"}]}}, False),
+        ({"oracle": {"waivers": [{"finding": "O-CAP-01", "reason": "x", "expires": "soon"}]}}, False),
         ({"target": {"cpu": {"compiler": "tcc"}}}, False),
         ({"wheel": "split"}, False),
     ],

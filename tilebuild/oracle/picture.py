@@ -60,7 +60,7 @@ def drawings(plan: Plan) -> list[Drawing]:
         found.append(_draw(program, f"{space}: {size}", bars, colours, capacities.get(space)))
     registers = list(_registers(program))
     if registers:
-        found.append(_draw(program, f"registers: {len(registers)} tiles spread over the block", registers, colours))
+        found.append(_draw(program, f"registers: {len(registers)} tiles without an address", registers, colours))
     return found
 
 
@@ -135,9 +135,10 @@ def _draw(
     for bar in bars:
         colour = colours.setdefault(bar.name, len(colours) % COLOURS)
         parts.append(_bar(scale, bar, f"b c{colour}"))
-        parts += _name(scale, bar)
     if not in_lanes:
         parts += [_clash(scale, a, b) for a, b in clashes(bars)]
+    for bar in bars:
+        parts += _name(scale, bar)
     height = scale.top + scale.height + 34
     view = f'viewBox="0 0 {_WIDTH} {height}" role="img" aria-label="{html.escape(title)}"'
     return Drawing(title, f'<svg xmlns="http://www.w3.org/2000/svg" {view}>{"".join(parts)}</svg>', note)
@@ -150,7 +151,7 @@ def _steps(program: Program) -> int:
 def _bar(scale: _Scale, bar: Bar, style: str) -> str:
     x, y = scale.x(bar.first), scale.y(bar.start)
     width, height = scale.x(bar.last + 1) - x, scale.y(bar.end) - y
-    box = f'x="{x}" y="{y}" width="{max(1.0, width - 1.5):.2f}" height="{max(1.0, height - 1.5):.2f}" rx="2"'
+    box = f'x="{x}" y="{y}" width="{max(1.0, width - 1.5):.2f}" height="{max(2.5, height - 1.5):.2f}" rx="2"'
     return f'<rect class="{style}" {box}><title>{html.escape(bar.title)}</title></rect>'
 
 

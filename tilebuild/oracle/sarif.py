@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
 from urllib.parse import quote
@@ -103,12 +104,8 @@ def _result(judged: Judged, weighed: Weighed, rule: int) -> dict[str, object]:
 def _fingerprint(judged: Judged, finding: Finding) -> str:
     """The same for one finding in a later run: line numbers and instructions may change."""
     where = finding.span.file if finding.span else judged.file
-    parts = (finding.code, judged.report.kernel, judged.report.target, where, _without_numbers(finding.message))
+    parts = (finding.code, judged.report.kernel, judged.report.target, where, re.sub(r"\d+", "#", finding.message))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()
-
-
-def _without_numbers(message: str) -> str:
-    return "".join("#" if c.isdigit() else c for c in message)
 
 
 def _places(file: str, finding: Finding) -> Iterable[dict[str, object]]:
