@@ -9,8 +9,9 @@ import argparse
 import gzip
 import hashlib
 import io
+import sys
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import zip_longest
@@ -33,7 +34,8 @@ nothing puts in order, accesses outside of a shared array. A FILE is a plan (.js
 addresses (.pto), a wheel (.whl), or a directory or an importable package with _kernels/manifest.json, whose files must
 have the digests that the manifest states. Nothing is imported or installed. Exit code: 0 everything is proved, 1
 something is violated or not proved, 2 something cannot be read. What is not proved of a .ptx or .pto file is a warning
-only, unless --strict is given.
+only, unless --strict is given. With --self-test the oracle itself is judged: every fault that it knows is planted at
+every place of the plans, one at a time.
 """
 TAKES = ".json, .json.gz, .ptx, .pto, .whl, a directory or the name of an installed package"
 FINAL = (".ptx", ".pto")
@@ -55,6 +57,8 @@ def add_parser(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) 
 def run(args: argparse.Namespace) -> int:
     """Writes the verdicts; 0, 1 or 2 as the description says."""
     options = check_options.read(args)
+    if options.self_test:
+        return _self_test(args.files, options)
     found: list[Judged] = []
     unreadable: dict[str, str] = {}
     texts: dict[str, str] = {}
@@ -76,6 +80,19 @@ def run(args: argparse.Namespace) -> int:
     if unreadable:
         return 2
     return int(any(one.fails for one in found))
+
+
+def _self_test(names: Sequence[str], options: Options) -> int:
+    """Breaks the plans of the files in every way, and prints what the oracle says; 1 where it is wrong."""
+    plans: list[Plan] = []
+    for name in names:
+        for place, load in _plans(name):
+            try:
+                plans.append(load())
+            except _UnreadableError as error:
+                print(f"{place}: cannot be judged: {error}", file=sys.stderr)
+                return 2
+    return check_output.self_test(plans, options)
 
 
 def _judged(place: str, plan: Plan, options: Options) -> Judged:

@@ -29,6 +29,7 @@ class Options:
     quiet: bool
     format: str
     output: Path | None
+    self_test: bool
 
 
 class _Pairs(argparse.Action):
@@ -47,6 +48,9 @@ def add(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", choices=FORMATS, default="text", help="how to say it (default: text)")
     parser.add_argument("--output", type=Path, metavar="F", help="write the verdicts to this file")
     parser.add_argument("--quiet", action="store_true", help="say nothing of plans that are proved (text only)")
+    parser.add_argument(
+        "--self-test", action="store_true", help="break the plans in every known way, and say what the oracle says"
+    )
     weigh = parser.add_argument_group("what findings do")
     weigh.add_argument("--strict", action="store_true", help="take what is not proved of final code as an error too")
     weigh.add_argument(
@@ -91,6 +95,7 @@ def read(args: argparse.Namespace) -> Options:
         quiet=args.quiet,
         format=args.format,
         output=args.output,
+        self_test=args.self_test,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from tilebuild.diagnostics import Diagnostic, TilebuildError
 
 if TYPE_CHECKING:
     from tilebuild.oracle import Judged
+    from tilebuild.plan.model import Plan
 
 
 def write(judged: Sequence[Judged], unreadable: Mapping[str, str], texts: Mapping[str, str], options: Options) -> None:
@@ -22,7 +24,33 @@ def write(judged: Sequence[Judged], unreadable: Mapping[str, str], texts: Mappin
 
     used = {found.waiver for one in judged for found in one.findings if found.waiver is not None}
     notes = [f"{waiver} {why}" for waiver, why in stale(options.policy, used)]
-    shown = _FORMATS[options.format](_Said(judged, unreadable, notes, texts, options.quiet))
+    _put(_FORMATS[options.format](_Said(judged, unreadable, notes, texts, options.quiet)), options)
+    if options.format == "text":
+        for place, reason in unreadable.items():
+            print(f"{place}: cannot be judged: {reason}", file=sys.stderr)
+        for note in notes:
+            print(f"warning: {note}", file=sys.stderr)
+
+
+def self_test(plans: Sequence[Plan], options: Options) -> int:
+    """Writes the table of the oracle's self test over these plans, and each mutant that is proved; 1 where one of them
+    does not do what it says or a plan is not proved as it is, else 0. Without NumPy, mutants are not run."""
+    from tilebuild.oracle.mutate.self_test import WRONG, Execute, table
+    from tilebuild.oracle.mutate.self_test import self_test as run
+
+    execute: Execute | None = None
+    if importlib.util.find_spec("numpy") is not None:
+        from tilebuild.testing.plan_calls import compare
+
+        execute = compare
+    rows, unfit = run(plans, execute)
+    lines = [*table(rows), "", *(line for row in rows for line in row.notable)]
+    lines += [f"{name}: not proved as it is, and so not broken" for name in unfit]
+    _put("".join(f"{line}\n" for line in lines), options)
+    return int(bool(unfit) or any(row.fates[WRONG] for row in rows))
+
+
+def _put(shown: str, options: Options) -> None:
     if options.output is None:
         print(shown, end="")
     else:
@@ -31,11 +59,6 @@ def write(judged: Sequence[Judged], unreadable: Mapping[str, str], texts: Mappin
         except OSError as error:
             message = f"{options.output}: the verdicts cannot be written: {error.strerror or error}"
             raise TilebuildError(Diagnostic("E613", message, fix="name a file that can be written")) from None
-    if options.format == "text":
-        for place, reason in unreadable.items():
-            print(f"{place}: cannot be judged: {reason}", file=sys.stderr)
-        for note in notes:
-            print(f"warning: {note}", file=sys.stderr)
 
 
 @dataclass(frozen=True)
