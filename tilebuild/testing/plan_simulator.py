@@ -34,7 +34,7 @@ from tilebuild.testing.plan_memory import (
     SimulatedFault,
     offsets,
 )
-from tilebuild.testing.plan_values import ELEMENTWISE, MOVES, REDUCTIONS, identity, literal, working
+from tilebuild.testing.plan_values import ELEMENTWISE, MOVES, REDUCTIONS, identity, literal, number, working
 
 _MAP = re.compile(r"(\d+)x(\d+)x(\d+)( partial)?")
 Env = dict[str, int]
@@ -62,9 +62,9 @@ def simulate(plan: Plan, arguments: Arguments, seed: int, *, ideal: bool = False
     for name, strides in arguments.strides.items():
         env |= {f"{name}__s{axis}": stride for axis, stride in enumerate(strides)}
     ids = [s.name for s in plan.symbols if s.kind == "program"]
-    points = list(itertools.product(*(range(extent.evaluate(env)) for extent in plan.launch.grid)))
-    for number in rng.permutation(len(points)):
-        point = {**env, **dict(zip(ids, points[number]))}
+    points = list(itertools.product(*(range(number(extent, env)) for extent in plan.launch.grid)))
+    for chosen in rng.permutation(len(points)):
+        point = {**env, **dict(zip(ids, points[chosen]))}
         with np.errstate(all="ignore"):
             _Program(plan, memories, arguments.scalars, rng, ideal).run(point)
     for name, array in arguments.arrays.items():
@@ -117,7 +117,7 @@ class _Program:
             return
         values: Iterator[Env] = iter([env])
         if region.kind == "loop" and region.lower is not None and region.upper is not None:
-            span = range(region.lower.evaluate(env), region.upper.evaluate(env), region.step)
+            span = range(number(region.lower, env), number(region.upper, env), region.step)
             values = ({**env, region.var: value} for value in span)
         for inner in values:
             for item in node.items:
@@ -135,11 +135,11 @@ class _Program:
                 self.order.last_barrier = self.ticks
             return
         result = instr.writes[0]
-        box = (result.rows.size.evaluate(env), result.cols.size.evaluate(env))
-        extents = tuple(min(v.evaluate(env), b) for v, b in zip(result.valid, box))
+        box = (number(result.rows.size, env), number(result.cols.size, env))
+        extents = tuple(min(number(v, env), b) for v, b in zip(result.valid, box))
         if instr.op in REDUCTIONS:
             source = instr.reads[0]
-            extents = (source.valid[0].evaluate(env), source.valid[1].evaluate(env))
+            extents = (number(source.valid[0], env), number(source.valid[1], env))
             found = self._reduced(instr, env, [(np.arange(max(0, extents[0])), np.arange(max(0, extents[1])))])
             self._finish(instr, found, env)
             return
@@ -156,7 +156,7 @@ class _Program:
 
     def _nest(self, instrs: list[Instr], node: Node, env: Env) -> None:
         self._tick()
-        extents = [max(0, e.evaluate(env)) for e in node.region.lanes or ()]
+        extents = [max(0, number(e, env)) for e in node.region.lanes or ()]
         sums: dict[int, Array] = {}
         pieces = [(rows, cols) for rows in self._split(extents[0]) for cols in self._split(extents[1])]
         for lanes in pieces or [(np.arange(0), np.arange(0))]:
@@ -177,7 +177,7 @@ class _Program:
         """The lanes of a piece that are valid in a result; all of an extent of 1, which every lane gives again."""
         found = []
         for slice_, valid, axis in zip((result.rows, result.cols), result.valid, lanes):
-            count = valid.evaluate(env)
+            count = number(valid, env)
             whole = slice_.size.is_const and slice_.size.value == 1
             found.append(np.arange(min(1, count)) if whole and len(axis) else axis[axis < count])
         return found[0], found[1]
@@ -197,7 +197,7 @@ class _Program:
         if instr.op == "param":
             return np.full(shape, self.scalars[str(attrs["name"])])
         if instr.op == "index":
-            return np.full(shape, parse(str(attrs["expr"])).evaluate(env))
+            return np.full(shape, number(parse(str(attrs["expr"])), env))
         if instr.op == "iota":
             axis = lanes[0][:, None] if int(attrs["axis"]) == 0 else lanes[1][None, :]
             return np.broadcast_to(axis, shape)
@@ -211,8 +211,8 @@ class _Program:
         with the identity where there are no lanes."""
         source, result = instr.reads[0], instr.writes[0]
         axis = int(dict(instr.attrs)["axis"])
-        box = source.rows.size.evaluate(env), source.cols.size.evaluate(env)
-        valid = source.valid[0].evaluate(env), source.valid[1].evaluate(env)
+        box = number(source.rows.size, env), number(source.cols.size, env)
+        valid = number(source.valid[0], env), number(source.valid[1], env)
         threads, vector = self._spread(result)
         dtype = self.buffers[result.buffer].dtype
         total = np.full((box[0], threads) if axis == 1 else (1, box[1]), identity(instr.op, dtype))
@@ -221,8 +221,8 @@ class _Program:
             rows, cols = (lanes[lanes < count] for lanes, count in zip(piece, valid))
             values = working(self._read(instr, source, (rows, cols), env), dtype)
             if axis == 1:
-                for column, value in zip(cols // vector % threads, values.T):
-                    total[rows, column] = REDUCTIONS[instr.op](total[rows, column], value)
+                owner = cols // vector % threads
+                REDUCTIONS[instr.op].at(total, (rows[:, None], owner[None, :]), values)
             elif values.size:
                 total[0, cols] = REDUCTIONS[instr.op](total[0, cols], REDUCTIONS[instr.op].reduce(values, axis=0))
         return total
@@ -230,7 +230,7 @@ class _Program:
     def _finish(self, instr: Instr, total: Array, env: Env) -> None:
         """Write a reduction where it is valid."""
         result = instr.writes[0]
-        rows, cols = (np.arange(max(0, v.evaluate(env))) for v in result.valid)
+        rows, cols = (np.arange(max(0, number(v, env))) for v in result.valid)
         if self._is_partial(result):
             self.parts[result.buffer] = total
         else:
@@ -250,7 +250,7 @@ class _Program:
         """The threads' values of a partial tile, [rows, threads]; random where nothing gave them."""
         found = self.parts.get(access.buffer)
         threads, _ = self._spread(access)
-        height = self.buffers[access.buffer].rows.evaluate(env)
+        height = number(self.buffers[access.buffer].rows, env)
         return self.rng.standard_normal((height, threads)) if found is None else found
 
     def _combine(self, instr: Instr, env: Env) -> None:
@@ -270,19 +270,19 @@ class _Program:
         result = instr.writes[0]
         step = max(1, source.shape[1] // parts)
         values = source[:, ::step][:, :parts]
-        rows = np.arange(min(result.valid[0].evaluate(env), len(values)))
+        rows = np.arange(min(number(result.valid[0], env), len(values)))
         self._write(instr, result, values[rows], (rows, np.arange(values.shape[1])), env)
 
     def _get(self, instr: Instr, env: Env) -> None:
         attrs, source, result = dict(instr.attrs), instr.reads[0], instr.writes[0]
-        lanes = np.arange(source.valid[0].evaluate(env)), np.arange(source.valid[1].evaluate(env))
+        lanes = np.arange(number(source.valid[0], env)), np.arange(number(source.valid[1], env))
         values = working(self._read(instr, source, lanes, env), self.buffers[result.buffer].dtype)
         self._finish(instr, REDUCTIONS[str(attrs["reduce"])].reduce(values, axis=1, keepdims=True), env)
 
     def _dot(self, instr: Instr, env: Env) -> None:
         a, b, acc = instr.reads
-        m, n = (np.arange(max(0, v.evaluate(env))) for v in instr.writes[0].valid)
-        k = np.arange(max(0, a.valid[1].evaluate(env)))
+        m, n = (np.arange(max(0, number(v, env))) for v in instr.writes[0].valid)
+        k = np.arange(max(0, number(a.valid[1], env)))
         dtype = self.buffers[instr.writes[0].buffer].dtype
         left, right = self._read(instr, a, (m, k), env), self._read(instr, b, (k, n), env)
         product = working(left, dtype) @ working(right, dtype)
@@ -292,7 +292,7 @@ class _Program:
         source, result = instr.reads[0], instr.writes[0]
         dtype = self.buffers[result.buffer].dtype
         lanes = np.arange(box[0]), np.arange(box[1])
-        kept = [lane < valid.evaluate(env) for lane, valid in zip(lanes, source.valid)]
+        kept = [lane < number(valid, env) for lane, valid in zip(lanes, source.valid)]
         mask = kept[0][:, None] & kept[1][None, :]
         values = np.where(mask, self._read(instr, source, lanes, env), literal(dict(instr.attrs)["value"], dtype))
         self._write(instr, result, values, lanes, env)
@@ -309,12 +309,12 @@ class _Program:
         not valid is random."""
         wanted = []
         for slice_, axis in zip((access.rows, access.cols), lanes):
-            single = slice_.size.evaluate(env) == 1
+            single = number(slice_.size, env) == 1
             wanted.append(np.zeros(min(1, len(axis)), dtype=np.int64) if single else axis)
         buffer = self.buffers[access.buffer]
         memory, places = self._places(instr, access, (wanted[0], wanted[1]), env)
         found = memory.read(places, buffer.dtype)
-        good = [axis < valid.evaluate(env) for axis, valid in zip(wanted, access.valid)]
+        good = [axis < number(valid, env) for axis, valid in zip(wanted, access.valid)]
         mask = good[0][:, None] & good[1][None, :]
         if not mask.all():
             found = np.where(mask, found, self.rng.standard_normal(found.shape) * 100)
@@ -336,11 +336,11 @@ class _Program:
         size = np.dtype(DTYPES[buffer.dtype]).itemsize
         storage = buffer.storage
         if isinstance(storage, Global):
-            down, across = (s.evaluate(env) for s in storage.strides)
+            down, across = (number(s, env) for s in storage.strides)
             return self.arrays[storage.parameter], (
-                storage.offset.evaluate(env) + rows[:, None] * down + cols[None, :] * across
+                number(storage.offset, env) + rows[:, None] * down + cols[None, :] * across
             ) * size
-        extents = buffer.rows.evaluate(env), buffer.cols.evaluate(env)
+        extents = number(buffer.rows, env), number(buffer.cols, env)
         places = offsets(buffer, rows, cols, extents, size)
         if isinstance(storage, Placed) and self.ideal:
             root = self._root(buffer).storage
@@ -368,4 +368,4 @@ class _Program:
 
 
 def _positions(slice_: Slice, lanes: Array, env: Env) -> Array:
-    return slice_.start.evaluate(env) + lanes * slice_.step
+    return number(slice_.start, env) + lanes * slice_.step

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from tilebuild.plan.expr import Expr, Sym
 from tilebuild.testing.plan_memory import Array
 
 ELEMENTWISE: Mapping[str, Callable[..., Array]] = {
@@ -69,3 +71,20 @@ def literal(text: object, dtype: str) -> float | int | bool:
         return float(str(text))
     value = str(text)
     return value == "True" if value in ("True", "False") else int(float(value))
+
+
+def number(e: Expr, values: Mapping[str, int]) -> int:
+    """The value of an expression; raises KeyError for a symbol without one, ZeroDivisionError."""
+    total = 0
+    for monomial, coefficient in e.terms:
+        product = coefficient
+        for atom in monomial:
+            if isinstance(atom, Sym):
+                product *= values[atom.name]
+            else:
+                product *= _CALLS[atom.op](*(number(argument, values) for argument in atom.args))
+        total += product
+    return total
+
+
+_CALLS: Mapping[str, Callable[..., int]] = {"//": operator.floordiv, "%": operator.mod, "min": min, "max": max}
