@@ -19,7 +19,7 @@ from tilebuild.testing.plan_calls import compare
 
 PLANS = fastnorm()
 # between them, every class of faults has a place
-FEW = ("softmax_online 0 cpu", "softmax 1 gpu", "matmul 0 gpu", "matmul 0 pto", "rmsnorm 0 pto")
+FEW = ("softmax_online 0 cpu", "softmax 1 gpu", "matmul 0 gpu", "matmul 0 pto")
 
 
 def test_there_are_enough_classes_for_every_check() -> None:
@@ -44,7 +44,7 @@ def test_every_class_has_mutants_and_none_is_missed(rows: list[module.Row]) -> N
 def test_what_is_proved_is_rare_and_listed(rows: list[module.Row]) -> None:
     total = sum(row.total for row in rows)
     proved = sum(row.fates[SAME] + row.fates[OTHER] for row in rows)
-    assert total > 1500
+    assert total > 800
     assert proved < 0.02 * total
     assert sum(len(row.notable) for row in rows) == proved
 
@@ -69,10 +69,11 @@ def test_no_mutant_of_any_plan_is_missed() -> None:
 
 def test_a_mutant_that_is_proved_and_wrong_is_called_so(monkeypatch: pytest.MonkeyPatch) -> None:
     """With an oracle that finds nothing, running the mutants says that it is wrong."""
-    proved = judge(PLANS[FEW[0]])
+    plan = PLANS["matmul 0 gpu"]
+    proved = judge(plan)
     monkeypatch.setattr(module, "judge", lambda _: proved)
-    faults = [fault for fault in FAULTS if fault.name in ("overlap-tiles", "drop-the-first-write")]
-    found, _ = self_test([PLANS[FEW[0]]], compare, faults)
+    faults = [fault for fault in FAULTS if fault.name in ("overlap-tiles", "drop-a-barrier")]
+    found, _ = self_test([plan], compare, faults)
     assert all(row.fates[WRONG] > 0.5 * row.total > 0 for row in found)
 
 
