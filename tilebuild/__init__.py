@@ -30,6 +30,8 @@ __all__ = list(_HOME)
 def __getattr__(name: str) -> object:
     if name == "__version__":
         value: object = _version()
+    elif name == "rebuild":
+        from tilebuild.package.editable import rebuild as value
     elif name in _HOME:
         from importlib import import_module
 
@@ -45,7 +47,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOME, "__version__"})
+    return sorted({*globals(), *_HOME, "__version__", "rebuild"})
 
 
 def _version() -> str:

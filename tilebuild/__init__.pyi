@@ -25,6 +25,8 @@ from tilebuild.lang.types import nan as nan
 
 __version__: str
 
+def rebuild(package: str) -> bool: ...
+
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Other = TypeVar("_Other")
 _Result = TypeVar("_Result")

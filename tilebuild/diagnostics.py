@@ -6,6 +6,7 @@ This is the ground floor: it uses the standard library only.
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,25 @@ class TilebuildError(Exception):
 
     def __str__(self) -> str:
         return "\n\n".join(d.render(self.root) for d in self.diagnostics)
+
+
+_NO_ROOM = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some of your quota there",
+    errno.EFBIG: "raise the limit on the size of files (`ulimit -f`)",
+    errno.EROFS: "build in a copy of the project, or set `build-dir` (TILEBUILD_BUILD_DIR) to a directory for builds",
+    errno.EACCES: "make it writable, or set `build-dir` (TILEBUILD_BUILD_DIR) to a directory for builds",
+    errno.EPERM: "make it writable, or set `build-dir` (TILEBUILD_BUILD_DIR) to a directory for builds",
+}
+
+
+def no_room(error: OSError) -> TilebuildError | None:
+    """The message (E730) for an error that says that nothing can be written somewhere; None for any other error."""
+    if error.errno not in _NO_ROOM:
+        return None
+    place = f"{error.filename2 or error.filename or 'a file'}"
+    what = f"{place} cannot be written: {error.strerror}"
+    return TilebuildError(Diagnostic("E730", what, fix=f"{_NO_ROOM[error.errno]}; what is built already is kept"))
 
 
 def _excerpt(span: Span | None, root: Path | None) -> list[str]:

@@ -9,6 +9,7 @@ from typing import TypedDict
 
 SCHEMA = 1
 FILE_NAME = "manifest.json"
+EDITABLE = "editable.json"  # beside the manifest of an editable install: {"project": directory}
 
 
 class ParameterEntry(TypedDict):
@@ -69,12 +70,15 @@ class _Statics(TypedDict, total=False):
 
 class KernelEntry(_Statics):
     """`otherwise` names a kernel of the same module, taken where no variant's guard holds, or is empty. `statics`: the
-    values that each `tb.Static` parameter was built for, the first of which is taken where a call names none."""
+    values that each `tb.Static` parameter was built for, the first of which is taken where a call names none. `sources`
+    are the files that its meaning depends on, relative to the project, sorted; `sha256` is over the name, NUL, the text
+    and NUL of each."""
 
     module: str
     name: str
     file: str
     line: int
+    sources: list[str]
     sha256: str
     dims: list[str]
     parameters: list[ParameterEntry]

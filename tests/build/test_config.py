@@ -145,8 +145,9 @@ def test_the_day_of_a_build() -> None:
          ["tool.tilebuild.targets[1]: expected a string, found the integer 3"]),
         ('[tool.tilebuild]\nwheel = "split"', "4:9", "E604",
          ['tool.tilebuild.wheel: "split" is not supported', 'write "fat"']),
-        ('[tool.tilebuild]\n"inner-backend" = "meson-python"', "4:19", "E604",
-         ['"meson-python" is not supported', 'write "scikit-build-core"']),
+        ('[tool.tilebuild]\n"inner-backend" = "meson-pyhton"', "4:19", "E604",
+         ['"meson-pyhton" is not supported (did you mean "meson-python"?)', '"scikit-build-core"']),
+        ('[tool.tilebuild]\nsize-budget = "1 mb"', "4:15", "E604", ['"1 mb" is not a size', '"100 MB"']),
         ("[tool.tilebuild]\nbuild-dir = 3", "4:13", "E603", ["expected a string, found the integer 3"]),
         ('[tool.tilebuild]\nbuild-dir = "."', "4:13", "E604", ["the project itself"]),
         ('[tool.tilebuild]\nbuild-dir = ""', "4:13", "E604", ["the project itself"]),
@@ -264,7 +265,8 @@ def test_precedence(tmp_path: Path) -> None:
 
 
 TEXTS = {"kernels": "pyproject.toml", "targets": "gpu", "build-dir": "b", "compiler": "gcc", "levels": "v2,v3",
-         "fast-path": "true", "jobs": "-4", "inner-backend": "scikit-build-core", "wheel": "fat"}  # fmt: skip
+         "fast-path": "true", "jobs": "-4", "inner-backend": "scikit-build-core", "wheel": "fat",
+         "size-budget": "3 KiB", "rebuild-on-import": "true"}  # fmt: skip
 
 
 @pytest.mark.parametrize("setting", list(all_settings(KNOWN)), ids=lambda setting: setting.variable)

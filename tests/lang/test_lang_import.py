@@ -86,7 +86,8 @@ def test_type_checkers_see_the_same_names():
     stub = (ROOT / "tilebuild" / "__init__.pyi").read_text()
     declared = set(re.findall(r"^(?:def|class) (\w+)|^(\w+):|^from .* import \w+ as (\w+)$", stub, re.M))
     names = {n for found in declared for n in found if n and not n.startswith("_")}
-    assert names == set(tb.__all__) - set(tb._HOMES["library"]) - set(tb._HOMES["functions"])
+    # `rebuild` is no word of the language
+    assert names == set(tb.__all__) - set(tb._HOMES["library"]) - set(tb._HOMES["functions"]) | {"rebuild"}
 
 
 def test_the_version_is_the_project_s():

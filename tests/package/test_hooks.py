@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import errno
 import hashlib
 import io
 import json
@@ -12,8 +13,10 @@ import subprocess
 import sys
 import tarfile
 import zipfile
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from thing_project import Project, kernel_build, make
@@ -27,9 +30,9 @@ KERNEL_FILES = sorted(["__init__.py", "cpu/lib, one.so", "cpu/lib.so", "manifest
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    config = SimpleNamespace(inner_backend="scikit-build-core", build_dir="build/kernels")
+    config = SimpleNamespace(inner_backend="scikit-build-core", build_dir="build/kernels", rebuild_on_import=False)
     monkeypatch.setattr(wheel, "configure", lambda project, given: config)
-    monkeypatch.setattr(wheel, "build_kernels", lambda project, config, log: kernel_build(project))
+    monkeypatch.setattr(wheel, "held", lambda project, config, log: nullcontext(kernel_build(project)))
     monkeypatch.setattr(wheel, "requirements", lambda project, config: ["xdsl>=0.70", "ninja>=1.11"])
     made = make(tmp_path / "project")
     monkeypatch.chdir(made.root)
@@ -100,35 +103,36 @@ def test_sdist_holds_no_build_directory(project: Project, tmp_path: Path) -> Non
     assert files == ["PKG-INFO", "build/other/kept.txt", "pyproject.toml", "src/thing/__init__.py"]
 
 
-def test_editable_install_uses_live_sources_and_the_kernels_that_were_built(project: Project, tmp_path: Path) -> None:
-    name = backend.build_editable(str(tmp_path))
-    site = tmp_path / "site"
-    with zipfile.ZipFile(tmp_path / name) as archive:
-        archive.extractall(site)
-    shutil.rmtree(project.root / "build")
+@pytest.mark.parametrize("mode", ["redirect", "inplace"])
+def test_an_editable_install_finds_live_sources_and_the_kernels_of_the_last_build(
+    project: Project, tmp_path: Path, mode: str
+) -> None:
+    project.append(f'\n[tool.scikit-build]\neditable.mode = "{mode}"\n')
+    wheel_file = tmp_path / backend.build_editable(str(tmp_path))
+    assert_record(read(wheel_file))
     (project.root / "src" / "thing" / "__init__.py").write_text("answer = 43\n")
+    answer, where, files = imported(wheel_file, tmp_path)
+    assert answer == 43
+    assert Path(where).parent == project.root / "build" / "kernels" / "editable"
+    assert files == sorted([*KERNEL_FILES, "editable.json"])
+
+
+def imported(wheel_file: Path, tmp_path: Path) -> list[Any]:
+    """What a process that has an editable wheel installed finds: the package's answer, the place of its kernels, and
+    the files there."""
+    site = tmp_path / "site"
+    with zipfile.ZipFile(wheel_file) as archive:
+        archive.extractall(site)
     script = (
         f"import site; site.addsitedir({str(site)!r})\n"
         "import json, thing, thing._kernels as k\n"
         "print(json.dumps([thing.answer, str(k.WHERE), sorted("
         "str(p.relative_to(k.WHERE)) for p in k.WHERE.rglob('*') if p.is_file() and p.suffix != '.pyc')]))"
     )
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tmp_path)
-    answer, where, files = json.loads(done.stdout)
-    assert answer == 43
-    assert where == str(site / "thing" / "_kernels")
-    assert files == KERNEL_FILES
-
-
-def test_editable_mode_that_cannot_find_kernels_is_refused(
-    project: Project, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    project.append('\n[tool.scikit-build]\neditable.mode = "inplace"\n')
-    with pytest.raises(SystemExit) as stopped:
-        backend.build_editable(str(tmp_path))
-    assert stopped.value.code == 1
-    assert "error[E703]" in capsys.readouterr().err
-    assert list(tmp_path.glob("*.whl")) == []
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found: list[Any] = json.loads(done.stdout)
+    return found
 
 
 def test_requires_the_inner_backend_and_what_the_kernels_need(project: Project) -> None:
@@ -179,7 +183,7 @@ def test_a_wheel_without_its_package_is_refused(
     project.append("\n[tool.scikit-build]\nwheel.packages = []\n")
     with pytest.raises(SystemExit):
         backend.build_wheel(str(tmp_path))
-    assert "thing/__init__.py is not in the wheel" in capsys.readouterr().err
+    assert "thing/__init__.py is not in it, so its kernels could never be imported" in capsys.readouterr().err
     assert list(tmp_path.glob("*.whl")) == []
 
 
@@ -191,7 +195,7 @@ def test_errors_are_one_message_and_an_exit_code(
             [Diagnostic("E201", "shapes differ", fix="make them agree"), Diagnostic("E102", "no name")]
         )
 
-    monkeypatch.setattr(wheel, "build_kernels", fail)
+    monkeypatch.setattr(wheel, "held", fail)
     with pytest.raises(SystemExit) as stopped:
         backend.build_wheel(str(tmp_path))
     assert stopped.value.code == 1
@@ -203,7 +207,32 @@ def test_errors_are_one_message_and_an_exit_code(
 def test_optional_hooks_exist_only_where_the_inner_backend_has_them(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert hasattr(backend, "prepare_metadata_for_build_editable")
+    optional = ("build_editable", "get_requires_for_build_editable", "prepare_metadata_for_build_editable",
+                "prepare_metadata_for_build_wheel")  # fmt: skip
+    assert [name for name in optional if not hasattr(backend, name)] == []
     monkeypatch.setattr(inner.InnerBackend, "has", lambda self, hook: False)
-    assert not hasattr(backend, "prepare_metadata_for_build_editable")
+    assert [name for name in optional if hasattr(backend, name)] == []
     assert not hasattr(backend, "prepare_metadata_for_build_whel")
+
+
+def test_editable_hooks_are_there_before_the_inner_backend_is(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A frontend asks for them before it installs what `get_requires` names."""
+    monkeypatch.setattr(inner.InnerBackend, "installed", False)
+    assert hasattr(backend, "build_editable")
+    assert hasattr(backend, "get_requires_for_build_editable")
+    assert not hasattr(backend, "prepare_metadata_for_build_wheel")
+
+
+def test_a_disk_that_is_full_is_one_message(
+    project: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(project: Path, config: object, log: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "/some/file")
+
+    monkeypatch.setattr(wheel, "held", fail)
+    with pytest.raises(SystemExit):
+        backend.build_wheel(str(tmp_path))
+    said = capsys.readouterr().err
+    assert "error[E730]: /some/file cannot be written: No space left on device\n  fix: free some space" in said

@@ -17,6 +17,8 @@ build-backend = "tilebuild.backend"
 [project]
 name = "thing"
 version = "1.2"
+description = "A thing"
+requires-python = ">=3.10"
 dependencies = ["tilebuild"]
 
 [tool.tilebuild]

@@ -205,7 +205,7 @@ def test_compare_and_swap() -> None:
     emulate(entry(body, 2), "k", 1, 64, [cell, before])
     winner = int(cell[0])
     assert 1 <= winner <= 64
-    np.testing.assert_array_equal(before, np.where(LANES + 1 == winner, 0, winner))
+    np.testing.assert_array_equal(before, np.where(winner == LANES + 1, 0, winner))
 
 
 def test_named_barriers_and_reductions() -> None:

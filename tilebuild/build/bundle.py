@@ -140,6 +140,7 @@ def _kernel_entry(
         "name": kernel.name,
         "file": kernel.file,
         "line": kernel.span.line,
+        "sources": list(kernel.sources),
         "sha256": kernel.digest,
         "dims": list(kernel.dims),
         "parameters": [

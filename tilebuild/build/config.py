@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -35,6 +36,32 @@ class TargetSpec:
 
     def __str__(self) -> str:
         return f"{self.name}:{self.arch}" if self.arch else self.name
+
+
+_UNITS = {"B": 1, "kB": 1000, "MB": 1000**2, "GB": 1000**3, "KiB": 1024, "MiB": 1024**2, "GiB": 1024**3}
+
+
+@dataclass(frozen=True)
+class Size:
+    """A number of bytes, written with a unit, such as "100 MB"; `bytes` holds the number."""
+
+    PATTERN: ClassVar[str] = r"^[0-9]+ ?(B|kB|MB|GB|KiB|MiB|GiB)$"
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+    @property
+    def bytes(self) -> int:
+        number, unit = re.fullmatch(r"(\d+) ?(\w+)", self.text).groups()  # type: ignore[union-attr]
+        return int(number) * _UNITS[unit]
+
+    @classmethod
+    def parse(cls, text: str) -> Size:
+        """A size as it is written; raises `ValueError` with a sentence and a fix."""
+        if not re.match(cls.PATTERN, text):
+            raise ValueError(f'"{text}" is not a size', 'write a number and a unit, such as "100 MB"')
+        return cls(text)
 
 
 @dataclass(frozen=True)
@@ -114,12 +141,21 @@ class Config:
     `@tb.kernel`."""
     targets: tuple[TargetSpec, ...] = (TargetSpec("cpu"),)
     """What to build for, each `name` or `name:architecture`."""
-    inner_backend: Literal["scikit-build-core"] = "scikit-build-core"
+    inner_backend: Literal["scikit-build-core", "meson-python", "flit-core", "hatchling", "setuptools"] = (
+        "scikit-build-core"
+    )
     """The build backend that builds the rest of the package."""
     wheel: Literal["fat"] = "fat"
     """How targets are spread over wheels; "fat" puts all of them into one."""
     build_dir: str = "build/tilebuild"
     """Where builds keep their files, relative to the project."""
+    size_budget: Size = Size("100 MB")
+    """The most that a wheel may take; a larger one fails the build with a table of what takes how much. Package indexes
+    have a limit too, and that of pypi.org is 100 MB."""
+    rebuild_on_import: bool = False
+    """Whether an editable install builds kernels whose source changed when they are first looked for in a process. The
+    environment must have what a build needs. The variable counts when the kernels are used, the rest when they are
+    installed."""
     oracle: OracleConfig = OracleConfig()
     """What the oracle's findings do."""
     target: Mapping[str, Mapping[str, object]] = field(default_factory=dict)
@@ -194,7 +230,7 @@ class _Loader:
 
     def __init__(self, document: config_toml.Document, project_dir: Path, known: KnownTargets) -> None:
         self.document, self.project_dir, self.known = document, project_dir, known
-        self.reader = Reader({TargetSpec: known.parse, waivers.Day: waivers.Day.parse})
+        self.reader = Reader({TargetSpec: known.parse, waivers.Day: waivers.Day.parse, Size: Size.parse})
         self.origins: dict[KeyPath, Origin] = {}
         self.tree: dict[str, Any] = {}
         self.foreign: list[Diagnostic] = []  # about config settings that are not in the tree

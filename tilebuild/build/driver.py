@@ -7,7 +7,8 @@ the build directory. A build whose inputs have not changed reads one stamp and i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -73,6 +74,14 @@ def build_kernels(project: Path, config: Config, *, log: Log) -> KernelBuild:
     Raises `TilebuildError` with everything that is wrong: sources (E1xx to E4xx), compilers (E5xx), findings of the
     oracle (O-...), a failing compiler (E720).
     """
+    with held(project, config, log=log) as built:
+        return built
+
+
+@contextmanager
+def held(project: Path, config: Config, *, log: Log) -> Iterator[KernelBuild]:
+    """`build_kernels`, with the build directory locked until the files were used: another build, of edited sources,
+    would change them."""
     folder = project / config.build_dir
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
@@ -82,11 +91,12 @@ def build_kernels(project: Path, config: Config, *, log: Log) -> KernelBuild:
         if kept is not None:
             manifest, files = kept
             log(f"tilebuild: {len(manifest['kernels'])} kernels of {manifest['package']} are up to date")
-            return KernelBuild(manifest["package"], files, manifest)
+            yield KernelBuild(manifest["package"], files, manifest)
+            return
         stamp.clear(folder)
         built = _build(project, config, selected, folder, log)
         stamp.save(folder, key, built.files)
-        return built
+        yield built
 
 
 def _select(config: Config) -> list[_Selected]:

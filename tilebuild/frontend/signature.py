@@ -52,6 +52,11 @@ class KernelDef:
     statics: tuple[tuple[str, tuple[int, ...]], ...]  # `tb.Static` parameters: what each is built for
     digest: str  # sha256 of the text of every file the kernel's meaning depends on
 
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The files that `digest` is over, relative to the project, sorted."""
+        return (self.file,)
+
 
 @dataclass(frozen=True)
 class PythonKernel(KernelDef):
@@ -59,6 +64,10 @@ class PythonKernel(KernelDef):
 
     node: ast.FunctionDef
     scope: Scope
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        return tuple(sorted({self.scope.file, *self.scope.uses}))
 
 
 class SignatureReader:

@@ -62,6 +62,10 @@ class Kernel(_Wrapper):
             self._launch = find(self.__module__, self.__name__)
         return self._launch(*args, **kwargs)
 
+    def forget(self) -> None:
+        """Look the built kernel up again at the next call: another build took its place."""
+        self._launch = None
+
     def reference(self, *args: Any, **kwargs: Any) -> Any:
         """Execute the kernel's Python body on NumPy, program by program, with poison in the lanes outside a tile.
 

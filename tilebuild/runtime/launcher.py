@@ -218,6 +218,12 @@ def find(module: str, name: str) -> Launcher:
     return launcher
 
 
+def forget(top: str) -> None:
+    """Drop the launchers of a package, so that its kernels are looked for again."""
+    for key in [key for key in _launchers if key[0].partition(".")[0] == top]:
+        del _launchers[key]
+
+
 def _make(package: Package, module: str, name: str, above: tuple[str, ...]) -> Launcher:
     if (module, name) in _launchers:
         return _launchers[module, name]

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from tilebuild.manifest import FILE_NAME, SCHEMA, KernelEntry, LibraryEntry, Manifest
 from tilebuild.runtime.devices import Device, Library
+from tilebuild.runtime.editable import project_of, warn_if_stale
 from tilebuild.runtime.errors import LaunchError
 
 LOCATOR = "_kernels"
@@ -28,6 +29,7 @@ class Package:
         self.manifest = manifest
         self.name = manifest["package"]
         self.kernels: dict[tuple[str, str], KernelEntry] = {(k["module"], k["name"]): k for k in manifest["kernels"]}
+        self.project = project_of(directory)
         self.lock = threading.RLock()  # a launcher's first call takes it again through `otherwise`
         self._libraries: dict[str, Library] = {}
 
@@ -42,6 +44,8 @@ class Package:
                 notes=(f"built are: {built}",),
                 fix=_REBUILD,
             )
+        if self.project:
+            warn_if_stale(self.project, found)
         return found
 
     def library(self, key: str, device: Device) -> Library:

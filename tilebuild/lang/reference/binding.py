@@ -134,7 +134,8 @@ def _entry(kernel: Kernel, parameters: tuple[ParameterEntry, ...]) -> KernelEntr
     code = kernel.__wrapped__.__code__
     return {
         "module": kernel.__module__, "name": kernel.__name__, "file": code.co_filename, "line": code.co_firstlineno,
-        "sha256": "", "dims": [], "parameters": list(parameters), "requires": [], "otherwise": "", "variants": [],
+        "sources": [], "sha256": "", "dims": [], "parameters": list(parameters), "requires": [], "otherwise": "",
+        "variants": [],
     }  # fmt: skip
 
 
