@@ -277,7 +277,7 @@ def test_every_setting_has_a_variable_and_a_config_setting(tmp_path: Path, setti
     by_config = load(tmp_path, "", config={setting.config_setting: text})
     assert by_variable == by_config
     (value,) = [value for entry, value, origin in by_variable.explain() if origin.kind != "default"]
-    assert (",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()) == text
+    assert (",".join(map(str, value)) if isinstance(value, tuple) else str(value).lower()) == text.lower()
 
 
 # --- places in the text -------------------------------------------------------------------------------------------

@@ -88,7 +88,7 @@ def test_commands_of_a_compiler() -> None:
     tool = Tool("zig", "0.15.2", ("/z/zig", "cc"), "0" * 64, "x86_64-linux-gnu", description)
     command = tool.compile_command("$in", "$out", arch="x86-64-v3", include=["one", "two"], define=["VL=8"])
     assert command[:2] == ("/z/zig", "cc")
-    expected = ["-mcpu=x86_64_v3", "-DVL=8", "-Ione", "-Itwo", "-MD", "-MF", "$out.d", "-c", "$in", "-o", "$out"]
+    expected = ["-mcpu=x86_64_v3", "-DVL=8", "-Ione", "-Itwo", "-MMD", "-MF", "$out.d", "-c", "$in", "-o", "$out"]
     assert list(command[-len(expected) :]) == expected
     assert "x86_64-linux-gnu.2.28" in command
     link = tool.link_command(["a.o", "b.o"], "k.so")

@@ -14,11 +14,9 @@ if TYPE_CHECKING:
 
 def configure(project: Path, config_settings: Settings | None = None) -> Config:
     """The project's configuration, checked against the installed targets; raises `TilebuildError` (E6xx)."""
-    from tilebuild.build.config import KnownTargets, load_config
+    from tilebuild.build.config import Each, KnownTargets, load_config
     from tilebuild.targets import api
 
     targets = api.installed()
-    known = KnownTargets(
-        {name: t.architectures for name, t in targets.items()}, {name: t.options for name, t in targets.items()}
-    )
+    known = KnownTargets(Each(targets, lambda t: t.architectures), Each(targets, lambda t: t.options))
     return load_config(project, known, config_settings)

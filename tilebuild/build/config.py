@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from typing import Any, ClassVar, Literal, TypeVar, cast
@@ -111,6 +111,25 @@ class Origin:
         return f"{self.span.file}:{self.span.line}" if self.span else f"{self.kind} {self.name}".strip()
 
 
+class Each(Mapping[str, T]):
+    """One thing about each of some things, looked at when it is asked for."""
+
+    def __init__(self, things: Mapping[str, Any], get: Callable[[Any], T]) -> None:
+        self._things, self._get = things, get
+
+    def __getitem__(self, name: str) -> T:
+        return self._get(self._things[name])
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._things
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._things)
+
+    def __len__(self) -> int:
+        return len(self._things)
+
+
 @dataclass(frozen=True)
 class KnownTargets:
     """What the installed targets say of themselves: their architectures (none where there is nothing to choose) and the
@@ -198,14 +217,18 @@ class Setting:
         return ".".join((PREFIX, *self.path))
 
 
-def settings(known: KnownTargets) -> Iterator[Setting]:
-    """Every setting there is, those of the known targets' options last."""
+_ANY = Key("", "", object, False, None)
+
+
+def settings(known: KnownTargets, of: Collection[str] | None = None) -> Iterator[Setting]:
+    """Every setting there is, those of the known targets' options (or of the targets in `of`) last."""
     for path, key in leaves(Config):
         if is_one_text(key.hint):  # tables of free names, and lists of tables, stand in pyproject.toml only
             yield Setting(path, key)
-    for name, options in known.options.items():
-        for path, key in leaves(options):
-            yield Setting(("target", name, *path), key)
+    for name in known.options:
+        if of is None or name in of:
+            for path, key in leaves(known.options[name]):
+                yield Setting(("target", name, *path), key)
 
 
 def load_config(
@@ -276,7 +299,10 @@ class _Loader:
 
     def _overlay(self, config_settings: Settings, environ: Mapping[str, str]) -> None:
         """Puts what was given outside of pyproject.toml into the tree, the strongest last."""
-        known = {setting.config_setting: setting for setting in settings(self.known)}
+        given_text = (*environ, *(name.replace(".", "_").replace("-", "_").upper() for name in config_settings))
+        starts = {name: Setting(("target", name, ""), _ANY).variable for name in self.known.options}
+        concerned = [n for n, start in starts.items() if any(text.startswith(start) for text in given_text)]
+        known = {setting.config_setting: setting for setting in settings(self.known, concerned)}
         for setting in known.values():
             if environ.get(setting.variable):  # an empty one counts as not set
                 value = from_text(setting.key.hint, environ[setting.variable])
@@ -287,7 +313,8 @@ class _Loader:
                 value = from_text(setting.key.hint, given) if isinstance(given, str) else given
                 self._put(setting.path, value, Origin("config setting", name))
             elif name.split(".")[0] == PREFIX:  # the others are for the inner backend
-                message = f"config setting {name}: unknown key{did_you_mean(name, list(known))}"
+                every = [setting.config_setting for setting in settings(self.known)]
+                message = f"config setting {name}: unknown key{did_you_mean(name, every)}"
                 self.foreign.append(Diagnostic("E602", message, fix="`tilebuild config --explain` lists all settings"))
 
     def _put(self, path: tuple[str, ...], value: object, origin: Origin) -> None:

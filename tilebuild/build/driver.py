@@ -231,6 +231,7 @@ def _compile(
 
     spans: dict[str, Sequence[Span | None]] = {}
     environment: dict[str, str] = {}
+    programs: dict[str, str] = {}
     for (s, records), job in zip(made, jobs):
         where = folder / job.folder
         for name, data in s.target.support().items():
@@ -243,5 +244,8 @@ def _compile(
         bundle.write_if_changed(where / "tools.txt", "\n".join(t.fingerprint for t in job.tools).encode())
         for tool in job.tools:
             environment |= tool.environment(folder / "compiler-cache")
+            for i, word in enumerate(tool.command):
+                if Path(word).is_absolute():
+                    programs.setdefault(word, f"TILEBUILD_{tool.name}_{i}".upper().replace("-", "_"))
     edges = [(edge, f"{job.folder}/tools.txt") for job, (graph, _) in zip(jobs, graphs) for edge in graph]
-    ninja.run(project, folder, edges, spans, environment=environment, log=log)
+    ninja.run(project, folder, edges, spans, environment=environment, programs=programs, log=log)

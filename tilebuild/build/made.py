@@ -31,8 +31,9 @@ def discard_damaged(folder: Path, outputs: Sequence[str]) -> None:
 
 
 def record(folder: Path, outputs: Sequence[str]) -> None:
-    """Remember the outputs as they are."""
-    sealed.write(folder / RECORD, _KEY, {output: _digest(folder / output) for output in outputs})
+    """Remember the outputs that are there as they are."""
+    present = [output for output in outputs if (folder / output).is_file()]
+    sealed.write(folder / RECORD, _KEY, {output: _digest(folder / output) for output in present})
 
 
 def _digest(path: Path) -> str:

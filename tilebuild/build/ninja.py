@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import shlex
@@ -27,6 +28,7 @@ rule plain
   command = $cmd
   description = $title
 """
+_LOGS = (".ninja_log", ".ninja_deps")  # its own records
 _LOCATION = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):\d+: (?:fatal )?error", re.MULTILINE)
 
 
@@ -43,9 +45,11 @@ def run(
     spans: LineMap,
     *,
     environment: Mapping[str, str],
+    programs: Mapping[str, str],
     log: Callable[[str], None],
 ) -> None:
-    """Bring every edge's output up to date. `edges` come with one more file each that they depend on.
+    """Bring every edge's output up to date. `edges` come with one more file each that they depend on; `programs` maps
+    words of their commands to the variables of the environment that stand for them: see `_command`.
 
     Raises `TilebuildError`: E720 a command failed, E721 there is no ninja.
     """
@@ -58,9 +62,25 @@ def run(
                 fix="pip install ninja, or apt-get install ninja-build",
             )
         )
-    write_if_changed(folder / "build.ninja", _graph(edges).encode())
-    outputs = [edge.output for edge, _ in edges]
-    made.discard_damaged(folder, outputs)
+    named = {PYTHON: "TILEBUILD_PYTHON", **programs}
+    values = {variable: word for word, variable in named.items()} | {"TILEBUILD_PYTHON": sys.executable}
+    write_if_changed(folder / "build.ninja", _graph(edges, _digests(folder, edges, named), named).encode())
+    kept = [*(edge.output for edge, _ in edges), *_LOGS]
+    made.discard_damaged(folder, kept)
+    variables = {**os.environ, "NINJA_STATUS": "[%f/%t] ", **values, **environment}
+    code, output = _start(program, folder, variables, log)
+    if code and "FAILED: " not in output and any((folder / name).exists() for name in _LOGS):
+        # no command failed, so that it is Ninja that did: a log of a killed build may be damaged
+        for name in _LOGS:
+            (folder / name).unlink(missing_ok=True)
+        code, output = _start(program, folder, variables, log)
+    if code:
+        raise TilebuildError(list(_failures(edges, output, spans, values)), project)
+    made.record(folder, kept)
+
+
+def _start(program: str, folder: Path, variables: Mapping[str, str], log: Callable[[str], None]) -> tuple[int, str]:
+    """Ninja's exit code and all that it printed; its progress goes to `log`."""
     output: list[str] = []
     with subprocess.Popen(
         [program, "-C", str(folder), "-k", "0"],
@@ -69,42 +89,70 @@ def run(
         stdin=subprocess.DEVNULL,
         text=True,
         errors="replace",
-        env={**os.environ, "NINJA_STATUS": "[%f/%t] ", "TILEBUILD_PYTHON": sys.executable, **environment},
+        env=dict(variables),
     ) as process:
         assert process.stdout is not None
         for line in process.stdout:
             output.append(line)
             if line.startswith("["):
                 log(f"tilebuild: {line.rstrip()}")
-    if process.returncode != 0:
-        raise TilebuildError(list(_failures(edges, "".join(output), spans)), project)
-    made.record(folder, outputs)
+    return process.returncode, "".join(output)
 
 
-def _graph(edges: Sequence[tuple[Edge, str]]) -> str:
+def _digests(folder: Path, edges: Sequence[tuple[Edge, str]], programs: Mapping[str, str]) -> dict[str, str]:
+    """Of each output, over all that it is made from: commands and the text of the files that no edge makes.
+
+    It stands in the command, and a command that changes is run again. Ninja alone compares times, and those lie: where
+    the clock was set back, an edited file is older than what was built from it.
+    """
+    made_by = {edge.output: (edge, extra) for edge, extra in edges}
+    found: dict[str, str] = {}
+
+    def of(path: str) -> str:
+        if path not in found:
+            h = hashlib.sha256(path.encode())
+            if path in made_by:
+                edge, extra = made_by[path]
+                h.update(_command(edge.command, programs).encode())
+                beside = sorted(p for p in Path(folder, extra).parent.glob("*.h"))  # what sources may include
+                h.update(b"".join(hashlib.sha256(p.read_bytes()).digest() for p in beside))
+                for part in (*edge.inputs, extra):
+                    h.update(of(part).encode())
+            else:
+                h.update((folder / path).read_bytes())
+            found[path] = h.hexdigest()
+        return found[path]
+
+    return {output: of(output)[:16] for output in made_by}
+
+
+def _graph(edges: Sequence[tuple[Edge, str]], digests: Mapping[str, str], programs: Mapping[str, str]) -> str:
     parts = [_HEADER]
     for edge, extra in edges:
         rule = "with_depfile" if edge.depfile else "plain"
         inputs = " ".join(map(_path, edge.inputs))
         parts.append(f"build {_path(edge.output)}: {rule} {inputs} | {_path(extra)}")
-        parts.append(f"  cmd = {_command(edge.command)}")
+        parts.append(f"  cmd = {_command(edge.command, programs)}  # {digests[edge.output]}")
         parts.append(f"  title = {edge.title.replace('$', '$$')}")
         if edge.depfile:
             parts.append(f"  depfile = {edge.depfile.replace('$', '$$')}")
     return "\n".join(parts) + "\n"
 
 
-def _command(words: Sequence[str]) -> str:
-    """The shell command. The interpreter is named by a variable of the environment: that of an isolated build has
-    another path in every build, and a command line that changes is run again."""
-    return " ".join('"$$TILEBUILD_PYTHON"' if w == PYTHON else shlex.quote(w).replace("$", "$$") for w in words)
+def _command(words: Sequence[str], programs: Mapping[str, str]) -> str:
+    """The shell command. The interpreter and compilers are named by variables of the environment: those of an isolated
+    build have another path in every build, and a command line that changes is run again. What they are is in the file
+    that every edge depends on."""
+    return " ".join(f'"$${programs[w]}"' if w in programs else shlex.quote(w).replace("$", "$$") for w in words)
 
 
 def _path(text: str) -> str:
     return text.replace("$", "$$").replace(" ", "$ ").replace(":", "$:")
 
 
-def _failures(edges: Sequence[tuple[Edge, str]], output: str, spans: LineMap) -> Iterator[Diagnostic]:
+def _failures(
+    edges: Sequence[tuple[Edge, str]], output: str, spans: LineMap, programs: Mapping[str, str]
+) -> Iterator[Diagnostic]:
     """One diagnostic a failed edge: what the compiler said, at the first Python line that it complains about."""
     by_output = {edge.output: edge for edge, _ in edges}
     failed = 0
@@ -119,7 +167,7 @@ def _failures(edges: Sequence[tuple[Edge, str]], output: str, spans: LineMap) ->
         span = next(_python_lines(words, spans), None)
         notes: list[tuple[Span | None, str]] = [
             (None, f"the compiler said:\n{words or '(nothing)'}"),
-            (None, f"command: {command.strip()}"),
+            (None, f"command: {_readable(command, programs)}"),
         ]
         yield Diagnostic(
             "E720", f"`{edge.title}` failed", span, tuple(notes),
@@ -127,6 +175,14 @@ def _failures(edges: Sequence[tuple[Edge, str]], output: str, spans: LineMap) ->
         )  # fmt: skip
     if not failed:
         yield Diagnostic("E720", f"ninja failed:\n{output.strip()}")
+
+
+def _readable(command: str, programs: Mapping[str, str]) -> str:
+    """A command as a person can run it again in the build directory."""
+    text = command.strip().rpartition("  # ")[0]
+    for variable, value in programs.items():
+        text = text.replace(f'"${variable}"', shlex.quote(value))
+    return text
 
 
 def _python_lines(words: str, spans: LineMap) -> Iterator[Span]:

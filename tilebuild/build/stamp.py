@@ -12,7 +12,7 @@ from pathlib import Path
 import tilebuild
 from tilebuild.build import sealed
 from tilebuild.diagnostics import TilebuildError
-from tilebuild.frontend.discover import find_modules, find_texts
+from tilebuild.frontend.modules import find_modules, find_texts
 from tilebuild.manifest import FILE_NAME, Manifest
 
 COMPLETE = "complete.json"

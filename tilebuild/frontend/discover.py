@@ -7,66 +7,13 @@ from collections.abc import Iterator, Sequence, Set
 from pathlib import Path
 
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError, did_you_mean
+from tilebuild.frontend.modules import files, find_modules, find_texts, module_name
 from tilebuild.frontend.scope import Function, Scope, Sources, function_kind
 from tilebuild.frontend.signature import KernelDef, ParameterDef, SignatureReader, VariantDef
 
 __all__ = ["KernelDef", "ParameterDef", "VariantDef", "discover", "find_modules"]
 
 _MLIR_WORDS = (b"tile.func", b"hacc.entry", b"@__tile_", b"@ascend_tile_")
-_SKIPPED = {"tests", "test", "docs", "build", "dist", "node_modules", "examples", "benchmarks"}
-
-
-def find_modules(project: Path, kernels: Sequence[str]) -> dict[str, Path]:
-    """Module name -> file, for the configured files and folders, or for every package of the project.
-
-    A folder's modules belong to the package that its `__init__.py` files make it part of.
-    """
-    return _find(project, kernels, ".py")
-
-
-def find_texts(project: Path, kernels: Sequence[str]) -> dict[str, Path]:
-    """The same for `.mlir` files: one is called as a module beside it would be."""
-    return _find(project, kernels, ".mlir")
-
-
-def _find(project: Path, kernels: Sequence[str], suffix: str) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for root in kernels or (["src"] if (project / "src").is_dir() else ["."]):
-        path = project / root
-        if not path.exists():
-            raise TilebuildError(
-                Diagnostic(
-                    "E103",
-                    f"tool.tilebuild.kernels names {root!r}, which is not in the project",
-                    Span("pyproject.toml", 1),
-                    fix="name files or folders relative to pyproject.toml",
-                )
-            )
-        for file in [path] if path.is_file() else _files(path, suffix):
-            if file.suffix == suffix:
-                found[_module_name(file)] = file
-    return dict(sorted(found.items()))
-
-
-def _files(folder: Path, suffix: str) -> Iterator[Path]:
-    in_package = (folder / "__init__.py").is_file()
-    for entry in sorted(folder.iterdir()):
-        if entry.is_dir():
-            skipped = entry.name in _SKIPPED and not in_package
-            circular = entry.is_symlink() and folder.resolve().is_relative_to(entry.resolve())
-            if not (skipped or circular or entry.name == "__pycache__" or entry.name.startswith(".")):
-                yield from _files(entry, suffix)
-        elif entry.suffix == suffix and entry.is_file():
-            yield entry
-
-
-def _module_name(file: Path) -> str:
-    parts = [] if file.name == "__init__.py" else [file.stem]
-    folder = file.parent
-    while (folder / "__init__.py").is_file():
-        parts.insert(0, folder.name)
-        folder = folder.parent
-    return ".".join(parts)
 
 
 def _package_folder(file: Path) -> Path | None:
@@ -84,7 +31,7 @@ def discover(project: Path, kernels: Sequence[str] = ()) -> list[KernelDef]:
     configured = find_modules(project, kernels)
     # helpers may live beside the configured files: every module of their packages can be named in an import
     packages = {folder for file in configured.values() if (folder := _package_folder(file)) is not None}
-    modules = {_module_name(file): file for folder in sorted(packages) for file in _files(folder, ".py")}
+    modules = {module_name(file): file for folder in sorted(packages) for file in files(folder, ".py")}
     sources = Sources(project, modules | configured)
     found: list[KernelDef] = []
     names: set[tuple[str, str]] = set()

@@ -43,6 +43,7 @@ class Wheel:
         dropped = {f"{self.info}/{n}" for n in ("RECORD", "WHEEL", *_SIGNATURES)}
         kept = [n for n in self.names if n not in dropped]
         rows = [self.record[n] for n in kept if n in self.record]
+        directory.mkdir(parents=True, exist_ok=True)
         target = directory / name
         temporary = directory / f".{name}.{os.getpid()}"
         try:

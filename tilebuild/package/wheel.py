@@ -8,7 +8,7 @@ from pathlib import Path
 from tilebuild.build import configure
 from tilebuild.build.driver import held, requirements
 from tilebuild.diagnostics import Diagnostic, TilebuildError
-from tilebuild.package import editable, repack, sources
+from tilebuild.package import repack
 from tilebuild.package.inner import InnerBackend, Settings, strip_own
 
 
@@ -49,6 +49,8 @@ def build_wheel(project: Path, directory: str, given: Settings | None, metadata_
 
 def build_editable(project: Path, directory: str, given: Settings | None, metadata_directory: str | None) -> str:
     """Sources are used where they lie, and kernels too: see `tilebuild.package.editable`."""
+    from tilebuild.package import editable
+
     config = configure(project, given)
     inner = InnerBackend(config.inner_backend, project)
     with held(project, config, log=_log) as kernels, tempfile.TemporaryDirectory() as place:
@@ -62,6 +64,8 @@ def build_editable(project: Path, directory: str, given: Settings | None, metada
 
 def build_sdist(project: Path, directory: str, given: Settings | None) -> str:
     """The sources, without anything that a build leaves in the build directory."""
+    from tilebuild.package import sources
+
     config = configure(project, given)
     inner = InnerBackend(config.inner_backend, project)
     name: str = inner.call("build_sdist", directory, strip_own(given))

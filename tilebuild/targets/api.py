@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -106,7 +106,26 @@ class Target(Protocol):
         Empty for a target whose plan is all there is to judge."""
 
 
-def installed() -> dict[str, Target]:
-    """Every installed target by name, in name order."""
-    found = importlib.metadata.entry_points(group="tilebuild.targets")
-    return {e.name: e.load() for e in sorted(found, key=lambda e: e.name)}
+class Installed(Mapping[str, Target]):
+    """Targets by name, in name order. One is imported when it is first asked for: most builds need few of them."""
+
+    def __init__(self, found: Iterable[importlib.metadata.EntryPoint]) -> None:
+        self._found = {e.name: e for e in sorted(found, key=lambda e: e.name)}
+
+    def __getitem__(self, name: str) -> Target:
+        target: Target = self._found[name].load()
+        return target
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._found
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+
+def installed() -> Installed:
+    """Every installed target."""
+    return Installed(importlib.metadata.entry_points(group="tilebuild.targets"))
