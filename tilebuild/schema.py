@@ -54,8 +54,17 @@ class Key:
     default: object
 
 
+_KEYS: dict[type[Any], Mapping[str, Key]] = {}  # to look at a class takes longer than to read most tables
+
+
 def keys(cls: type[Any]) -> Mapping[str, Key]:
     """The keys of a dataclass, by their written name, in order."""
+    if cls not in _KEYS:
+        _KEYS[cls] = _keys(cls)
+    return _KEYS[cls]
+
+
+def _keys(cls: type[Any]) -> Mapping[str, Key]:
     hints = typing.get_type_hints(cls)
     found = {}
     for field in dataclasses.fields(cls):

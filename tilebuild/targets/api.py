@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from tilebuild.plugins import entry_points
+
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from tilebuild.diagnostics import Span
     from tilebuild.ir.dialect import FuncOp
     from tilebuild.plan.model import Plan
@@ -109,7 +112,7 @@ class Target(Protocol):
 class Installed(Mapping[str, Target]):
     """Targets by name, in name order. One is imported when it is first asked for: most builds need few of them."""
 
-    def __init__(self, found: Iterable[importlib.metadata.EntryPoint]) -> None:
+    def __init__(self, found: Iterable[EntryPoint]) -> None:
         self._found = {e.name: e for e in sorted(found, key=lambda e: e.name)}
 
     def __getitem__(self, name: str) -> Target:
@@ -128,4 +131,4 @@ class Installed(Mapping[str, Target]):
 
 def installed() -> Installed:
     """Every installed target."""
-    return Installed(importlib.metadata.entry_points(group="tilebuild.targets"))
+    return Installed(entry_points("tilebuild.targets"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 import re
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Literal
 
 from tilebuild.diagnostics import Diagnostic, TilebuildError, did_you_mean
+from tilebuild.plugins import entry_points
 from tilebuild.schema import Problem, Reader, dotted
 from tilebuild.toolchain import yaml_source
 from tilebuild.toolchain.yaml_source import CODE
@@ -23,6 +23,7 @@ VARIABLE = "TILEBUILD_TOOLCHAINS"
 PLACEHOLDER = re.compile(r"\{(\w+)\}")
 # what a command template may use; the lists are spliced in, one element an item
 LISTS = ("command", "flags", "platform_flags", "arch_flags", "link_flags", "include", "define", "in")
+_ROLE = re.compile(rb"^role: *([\w-]+) *$", re.MULTILINE)
 TEXTS = ("out", "depfile", "arch")
 
 
@@ -112,12 +113,12 @@ class Description:
 
 
 def descriptions(
-    extra_dirs: Iterable[Path] = (), environ: Mapping[str, str] | None = None
+    extra_dirs: Iterable[Path] = (), environ: Mapping[str, str] | None = None, role: str = ""
 ) -> Mapping[str, Description]:
     """All known compilers by name: the built-in ones, those of installed packages (entry points of the group
     `tilebuild.toolchains`, each naming a package with `*.yaml` files), of the directories in TILEBUILD_TOOLCHAINS and
-    of `extra_dirs`; a later one replaces one of the same name. Raises `TilebuildError` (E505) with all errors of all
-    files.
+    of `extra_dirs`; a later one replaces one of the same name. With `role`, files that say that they are of another one
+    are not looked into. Raises `TilebuildError` (E505) with all errors of all files.
     """
     variable = (os.environ if environ is None else environ).get(VARIABLE, "")
     wanted = [Path(part) for part in variable.split(os.pathsep) if part]
@@ -128,6 +129,8 @@ def descriptions(
             errors.append(Diagnostic(CODE, f"{directory}: no such directory of toolchain files", fix=f"see {VARIABLE}"))
         for file in sorted(directory.glob("*.yaml")):
             try:
+                if role and _role(file) not in ("", role):
+                    continue
                 description = read(file)
             except TilebuildError as error:
                 errors += error.diagnostics
@@ -145,6 +148,15 @@ def read(file: Path) -> Description:
     except OSError as error:
         raise TilebuildError(Diagnostic(CODE, f"{file}: {error.strerror}")) from None
     return _read(file, stamp)
+
+
+def _role(file: Path) -> str:
+    """What a file says in its line `role:`, before it is parsed; empty where there is no such line."""
+    try:
+        match = _ROLE.search(file.read_bytes())
+    except OSError:
+        return ""  # `read` says why
+    return match[1].decode() if match else ""
 
 
 @cache
@@ -208,7 +220,7 @@ def _built_in() -> Path:
 
 
 def _installed() -> Iterator[Path]:
-    for entry in importlib.metadata.entry_points(group=ENTRY_POINTS):
+    for entry in entry_points(ENTRY_POINTS):
         try:
             spec = importlib.util.find_spec(entry.module)
         except ImportError:

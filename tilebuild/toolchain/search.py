@@ -126,7 +126,9 @@ def _search(
 def _wanted(
     role: str, prefer: str, known: Mapping[str, Description] | None, environ: Mapping[str, str] | None
 ) -> list[Description]:
-    every = descriptions(environ=environ) if known is None else known
+    every = descriptions(environ=environ, role=role) if known is None else known
+    if not every:  # no such role: the message lists those that there are
+        every = descriptions(environ=environ)
     of_role = sorted((d for d in every.values() if d.role == role), key=lambda d: (d.rank, d.name))
     if not of_role:
         roles = sorted({d.role for d in every.values()})
