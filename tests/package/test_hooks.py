@@ -22,6 +22,7 @@ import pytest
 from thing_project import Project, kernel_build, make
 
 from tilebuild import backend
+from tilebuild.build.config import Size
 from tilebuild.diagnostics import Diagnostic, TilebuildError
 from tilebuild.package import inner, wheel
 
@@ -30,7 +31,9 @@ KERNEL_FILES = sorted(["__init__.py", "cpu/lib, one.so", "cpu/lib.so", "manifest
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Project:
-    config = SimpleNamespace(inner_backend="scikit-build-core", build_dir="build/kernels", rebuild_on_import=False)
+    config = SimpleNamespace(
+        inner_backend="scikit-build-core", build_dir="build/kernels", rebuild_on_import=False, size_budget=Size("1 MB")
+    )
     monkeypatch.setattr(wheel, "configure", lambda project, given: config)
     monkeypatch.setattr(wheel, "held", lambda project, config, log: nullcontext(kernel_build(project)))
     monkeypatch.setattr(wheel, "requirements", lambda project, config: ["xdsl>=0.70", "ninja>=1.11"])

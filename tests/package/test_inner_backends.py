@@ -23,6 +23,7 @@ import pytest
 from thing_project import Project, kernel_build, make
 
 from tilebuild import backend
+from tilebuild.build.config import Size
 from tilebuild.package import inner, repack, wheel
 from tilebuild.package.inner import INNER_BACKENDS
 
@@ -73,7 +74,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.Fix
         if not shutil.which("ninja"):
             pytest.skip("needs ninja: pip install ninja")
         (made.root / "meson.build").write_text(MESON if extension else MESON_PURE)
-    config = SimpleNamespace(inner_backend=name, build_dir="build/kernels", rebuild_on_import=False)
+    config = SimpleNamespace(
+        inner_backend=name, build_dir="build/kernels", rebuild_on_import=False, size_budget=Size("1 MB")
+    )
     monkeypatch.setattr(wheel, "configure", lambda project, given: config)
     monkeypatch.setattr(wheel, "held", lambda project, config, log: nullcontext(kernel_build(project)))
     monkeypatch.setattr(wheel, "requirements", lambda project, config: [])

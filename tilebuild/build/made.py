@@ -36,5 +36,10 @@ def record(folder: Path, outputs: Sequence[str]) -> None:
     sealed.write(folder / RECORD, _KEY, {output: _digest(folder / output) for output in present})
 
 
+def outputs(folder: Path) -> list[str]:
+    """What the last finished build's compilers made, relative to `folder`; nothing where there is no sound record."""
+    return [name for name in sealed.read(folder / RECORD, _KEY) or {} if not name.startswith(".")]
+
+
 def _digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -17,6 +17,7 @@ import sysconfig
 import time
 import zipfile
 from collections.abc import Iterable, Mapping
+from email.parser import BytesHeaderParser
 from pathlib import Path
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the first moment that an archive can name
@@ -25,7 +26,8 @@ _PACKED = (".gz", ".png", ".zip")  # nothing is gained by compressing these
 
 
 class Wheel:
-    """A wheel that was read, and its distribution's names. `info` is the name of its dist-info folder."""
+    """A wheel that was read, and its distribution's names. `info` is the name of its dist-info folder, `tags` the text
+    of its WHEEL file, `record` the rows of RECORD by path."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,6 +35,8 @@ class Wheel:
             self.names = tuple(archive.namelist())
             self.info = next(n for n in self.names if n.endswith(".dist-info/WHEEL")).rpartition("/")[0]
             self.tags = archive.read(f"{self.info}/WHEEL").decode()
+            metadata = BytesHeaderParser().parsebytes(archive.read(f"{self.info}/METADATA"))
+            self.name, self.version = str(metadata["Name"]), str(metadata["Version"])
             rows = csv.reader(io.StringIO(archive.read(f"{self.info}/RECORD").decode()))
             self.record = {row[0]: row for row in rows if row}
 

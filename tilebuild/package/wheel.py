@@ -8,7 +8,7 @@ from pathlib import Path
 from tilebuild.build import configure
 from tilebuild.build.driver import held, requirements
 from tilebuild.diagnostics import Diagnostic, TilebuildError
-from tilebuild.package import repack
+from tilebuild.package import repack, sbom, size
 from tilebuild.package.inner import InnerBackend, Settings, strip_own
 
 
@@ -43,8 +43,13 @@ def build_wheel(project: Path, directory: str, given: Settings | None, metadata_
         name: str = inner.call("build_wheel", place, inner.settings(given), metadata_directory)
         wheel = repack.Wheel(Path(place, name))
         _check(wheel, kernels.package, inner.name)
+        bill = sbom.text(kernels.manifest, wheel.name, wheel.version)
+        files: dict[str, bytes | Path] = {**kernels.files, f"{wheel.info}/{sbom.FILE_NAME}": bill}
         tags = repack.for_platform(wheel.tags)
-        return wheel.write(Path(directory), repack.platform_name(name), kernels.files, tags).name
+        made = wheel.write(Path(directory), repack.platform_name(name), files, tags)
+        if made.stat().st_size > config.size_budget.bytes:
+            size.refuse(made, config.size_budget, kernels, project / config.build_dir)
+        return made.name
 
 
 def build_editable(project: Path, directory: str, given: Settings | None, metadata_directory: str | None) -> str:

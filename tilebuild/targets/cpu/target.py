@@ -128,7 +128,8 @@ class Cpu:
                 dict.fromkeys(f for isa in levels.values() for f in (*compiler.flags(isa), *_FLAGS))
             )
         }
-        return edges, Artifact(library, f"cpu/{job.arch}/kernels.so", tuple(levels), flags)
+        # a folder of a name that a package could have: where a shared library lies, tools look for a module
+        return edges, Artifact(library, f"cpu/{job.arch.replace('-', '_')}/kernels.so", tuple(levels), flags)
 
     def resources(self, job: Job, folder: Path) -> Mapping[str, Mapping[str, int]]:
         return {}
