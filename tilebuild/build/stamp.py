@@ -6,14 +6,14 @@ import functools
 import hashlib
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tilebuild
 from tilebuild.build import sealed
-from tilebuild.diagnostics import TilebuildError
 from tilebuild.frontend.modules import find_modules, find_texts
 from tilebuild.manifest import FILE_NAME, Manifest
+from tilebuild.toolchain import description
 
 COMPLETE = "complete.json"
 PROBES = "probes.json"
@@ -38,6 +38,8 @@ def _own_digest() -> str:
     """Over the text of everything in tilebuild that decides what a build makes."""
     root = Path(tilebuild.__file__).parent
     h = hashlib.sha256()
+    for file in sorted(description.built_in().glob("*.yaml")):  # flags, and which versions fit
+        h.update(file.name.encode() + b"\0" + file.read_bytes() + b"\0")
     for name in _GENERATOR:
         path = root / name
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
@@ -67,24 +69,15 @@ def sources_digest(project: Path, kernels: Sequence[str]) -> str:
     return h.hexdigest()
 
 
-def is_complete(folder: Path, key: Callable[[], str]) -> bool:
-    """Whether a kept build serves; False where its key cannot even be computed (a compiler is missing)."""
-    if not (folder / COMPLETE).is_file():
-        return False
-    try:
-        return load(folder, key()) is not None
-    except TilebuildError:
-        return False
-
-
-def load(folder: Path, key: str) -> tuple[Manifest, Mapping[str, Path]] | None:
-    """The manifest and the files of the build with this key, if every file still has its recorded bytes."""
-    listed = sealed.read(folder / COMPLETE, key)
-    if listed is None:
+def load(folder: Path, key: str, tools: Sequence[str] | None) -> tuple[Manifest, Mapping[str, Path]] | None:
+    """The manifest and the files of the build with this key, if every file still has its recorded bytes, and if `tools`
+    made them: the compilers' fingerprints, or None where they are not here to be compared."""
+    kept = sealed.read(folder / COMPLETE, key)
+    if kept is None or (tools is not None and kept["tools"] != list(tools)):
         return None
     files: dict[str, Path] = {}
     manifest: Manifest | None = None
-    for name, (relative, digest) in listed.items():
+    for name, (relative, digest) in kept["files"].items():
         files[name] = folder / relative
         data = files[name].read_bytes() if files[name].is_file() else b""
         if hashlib.sha256(data).hexdigest() != digest:
@@ -94,13 +87,13 @@ def load(folder: Path, key: str) -> tuple[Manifest, Mapping[str, Path]] | None:
     return None if manifest is None else (manifest, files)
 
 
-def save(folder: Path, key: str, files: Mapping[str, Path]) -> None:
-    """Record a finished build."""
+def save(folder: Path, key: str, tools: Sequence[str], files: Mapping[str, Path]) -> None:
+    """Record a finished build, and the fingerprints of its compilers."""
     listed = {
         name: [path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest()]
         for name, path in files.items()
     }
-    sealed.write(folder / COMPLETE, key, listed)
+    sealed.write(folder / COMPLETE, key, {"tools": list(tools), "files": listed})
 
 
 def clear(folder: Path) -> None:

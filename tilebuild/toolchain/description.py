@@ -124,7 +124,7 @@ def descriptions(
     wanted = [Path(part) for part in variable.split(os.pathsep) if part]
     known: dict[str, Description] = {}
     errors: list[Diagnostic] = []
-    for directory in (_built_in(), *_installed(), *wanted, *extra_dirs):
+    for directory in (built_in(), *_installed(), *wanted, *extra_dirs):
         if not directory.is_dir():
             errors.append(Diagnostic(CODE, f"{directory}: no such directory of toolchain files", fix=f"see {VARIABLE}"))
         for file in sorted(directory.glob("*.yaml")):
@@ -212,8 +212,9 @@ def _mistakes(description: Description) -> Iterator[Problem]:
                     yield Problem("value", ("commands", step, i), message, f"the placeholders are {listed}")
 
 
-def _built_in() -> Path:
-    """Beside this package's modules in a wheel; beside the package itself in a source tree."""
+def built_in() -> Path:
+    """The directory of the toolchain files that come with tilebuild: beside this package's modules in a wheel; beside
+    the package itself in a source tree."""
     package = Path(__file__).resolve().parent.parent
     inside = package / "toolchain_files"
     return inside if inside.is_dir() else package.parent / "toolchain_files"
