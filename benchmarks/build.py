@@ -20,7 +20,7 @@ from pathlib import Path
 
 from report import interleaved, publish, ratio, spread, table
 
-from tilebuild.build import ninja
+from tilebuild.build import configure, driver, ninja
 
 EXAMPLE = Path(__file__).parents[1] / "examples" / "fastnorm"
 _OURS = "from tilebuild import backend; backend.build_wheel({out!r})"
@@ -68,10 +68,14 @@ class Example:
         listed = subprocess.run(
             [ninja.executable() or "ninja", "-C", folder, "-t", "commands"], capture_output=True, text=True, check=True
         )
+        # the commands name compilers by variables that a build sets
+        project = self.root.resolve()
+        variables = driver.programs(project, configure(project))
+        environment = {**os.environ, **{variable: word for word, variable in variables.items()}}
         start = time.perf_counter()
         for command in listed.stdout.splitlines():
             if not command.startswith("ninja:"):
-                subprocess.run(command, shell=True, cwd=folder, check=True)
+                subprocess.run(command, shell=True, cwd=folder, check=True, env=environment)
         return time.perf_counter() - start
 
 

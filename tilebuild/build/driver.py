@@ -7,7 +7,7 @@ the build directory. A build whose inputs have not changed reads one stamp and i
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,7 @@ from tilebuild.targets.api import Artifact, Edge, Job, Target
 if TYPE_CHECKING:
     from tilebuild.build.records import Record
     from tilebuild.frontend.discover import KernelDef
+    from tilebuild.toolchain import Tool
 
 _XDSL = "xdsl>=0.70,<0.80"
 _NINJA = "ninja>=1.11"
@@ -98,6 +99,21 @@ def held(project: Path, config: Config, *, log: Log) -> Iterator[KernelBuild]:
         built = _build(project, config, selected, folder, log)
         stamp.save(folder, key, tools, built.files)
         yield built
+
+
+def programs(project: Path, config: Config) -> dict[str, str]:
+    """The paths in the commands of a build's graph, and the variables of the environment that stand for them there."""
+    cache = project / config.build_dir / stamp.PROBES
+    return _variables(tool for s in _select(config) for tool in s.target.tools(s.options, cache))
+
+
+def _variables(tools: Iterable[Tool]) -> dict[str, str]:
+    named: dict[str, str] = {}
+    for tool in tools:
+        for i, word in enumerate(tool.command):
+            if Path(word).is_absolute():
+                named.setdefault(word, f"TILEBUILD_{tool.name}_{i}".upper().replace("-", "_"))
+    return named
 
 
 def _select(config: Config) -> list[_Selected]:
@@ -248,7 +264,6 @@ def _compile(
 
     spans: dict[str, Sequence[Span | None]] = {}
     environment: dict[str, str] = {}
-    programs: dict[str, str] = {}
     for (s, records), job in zip(made, jobs):
         where = folder / job.folder
         for name, data in s.target.support().items():
@@ -261,8 +276,6 @@ def _compile(
         bundle.write_if_changed(where / "tools.txt", "\n".join(t.fingerprint for t in job.tools).encode())
         for tool in job.tools:
             environment |= tool.environment(folder / "compiler-cache")
-            for i, word in enumerate(tool.command):
-                if Path(word).is_absolute():
-                    programs.setdefault(word, f"TILEBUILD_{tool.name}_{i}".upper().replace("-", "_"))
+    named = _variables(tool for job in jobs for tool in job.tools)
     edges = [(edge, f"{job.folder}/tools.txt") for job, (graph, _) in zip(jobs, graphs) for edge in graph]
-    ninja.run(project, folder, edges, spans, environment=environment, programs=programs, log=log)
+    ninja.run(project, folder, edges, spans, environment=environment, programs=named, log=log)
