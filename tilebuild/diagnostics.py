@@ -77,11 +77,12 @@ _NO_ROOM = {
 
 
 def no_room(error: OSError) -> TilebuildError | None:
-    """The message (E730) for an error that says that nothing can be written somewhere; None for any other error."""
+    """The message (E730) for an error that says that a file may not or cannot be written; None for any other error."""
     if error.errno not in _NO_ROOM:
         return None
     place = f"{error.filename2 or error.filename or 'a file'}"
-    what = f"{place} cannot be written: {error.strerror}"
+    verb = "opened" if error.errno in (errno.EACCES, errno.EPERM) else "written"
+    what = f"{place} cannot be {verb}: {error.strerror}"
     return TilebuildError(Diagnostic("E730", what, fix=f"{_NO_ROOM[error.errno]}; what is built already is kept"))
 
 

@@ -15,7 +15,7 @@ import pytest
 import small_project
 from small_project import Project
 
-from tilebuild.build import configure
+from tilebuild.build import configure, ninja
 from tilebuild.build.driver import build_kernels
 from tilebuild.diagnostics import TilebuildError, no_room
 
@@ -48,6 +48,30 @@ def test_a_compiler_at_another_place_compiles_nothing_again(
     there.build()
     assert there.compiled() == ["kernels.so", "kernels_summing_half_v2.o"]
     assert str(built.bin) not in (built.folder / "build.ninja").read_text()
+
+
+def test_another_ninja_in_turn_compiles_only_what_changed(
+    built: Project, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each version has its own records; a Ninja throws away those in a format that it does not know."""
+    other = tmp_path / "other"
+    other.mkdir()
+    script = f'#!/bin/sh\nif [ "$1" = --version ]; then echo 9.9.1; else exec {ninja.executable()} "$@"; fi\n'
+    (other / "ninja").write_text(script)
+    (other / "ninja").chmod(0o755)
+    path = os.environ["PATH"]
+    monkeypatch.setenv("PATH", f"{other}{os.pathsep}{path}")
+    (built.folder / "complete.json").unlink()
+    built.build()  # the first time, it knows nothing
+    built.compiled()
+    (built.kernels / "summing.py").write_text(small_project.SUM.replace("* 0.5", "* 0.25"))
+    built.build()
+    assert built.compiled() == ["kernels.so", "kernels_summing_half_v2.o"]
+    monkeypatch.setenv("PATH", path)
+    (built.folder / "complete.json").unlink()
+    built.build()
+    assert set(built.compiled()) <= {"kernels.so", "kernels_summing_half_v2.o"}
+    assert sorted(p.name for p in built.folder.glob("ninja-*"))[-1] == "ninja-9.9"
 
 
 def test_a_clock_set_back_serves_nothing_stale(built: Project) -> None:
@@ -108,7 +132,7 @@ resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFIN
 import os
 os.chdir(sys.argv[2])
 from pathlib import Path
-from tilebuild.build import configure
+from tilebuild.build import configure, ninja
 from tilebuild.build.driver import build_kernels
 from tilebuild.diagnostics import TilebuildError, no_room
 try:

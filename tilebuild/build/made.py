@@ -14,6 +14,7 @@ from tilebuild.build import sealed
 
 RECORD = "made.json"
 _KEY = "1"
+_OF_NINJA = (".ninja_log", ".ninja_deps")
 
 
 def discard_damaged(folder: Path, outputs: Sequence[str]) -> None:
@@ -37,8 +38,9 @@ def record(folder: Path, outputs: Sequence[str]) -> None:
 
 
 def outputs(folder: Path) -> list[str]:
-    """What the last finished build's compilers made, relative to `folder`; nothing where there is no sound record."""
-    return [name for name in sealed.read(folder / RECORD, _KEY) or {} if not name.startswith(".")]
+    """What the last finished build's compilers made, relative to `folder`, without the lists of what they read; nothing
+    where there is no sound record."""
+    return [name for name in sealed.read(folder / RECORD, _KEY) or {} if not name.endswith((".d", *_OF_NINJA))]
 
 
 def _digest(path: Path) -> str:

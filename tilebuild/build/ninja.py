@@ -19,16 +19,16 @@ from tilebuild.targets.api import PYTHON, Edge
 
 LineMap = Mapping[str, Sequence["Span | None"]]
 _HEADER = """ninja_required_version = 1.10
+builddir = {records}
 rule with_depfile
   command = $cmd
   depfile = $depfile
-  deps = gcc
   description = $title
 rule plain
   command = $cmd
   description = $title
 """
-_LOGS = (".ninja_log", ".ninja_deps")  # its own records
+_LOGS = (".ninja_log", ".ninja_deps")  # its own records, in `builddir`
 _LOCATION = re.compile(r"^(?P<file>[^\s:][^:\n]*):(?P<line>\d+):\d+: (?:fatal )?error", re.MULTILINE)
 
 
@@ -62,21 +62,32 @@ def run(
                 fix="pip install ninja, or apt-get install ninja-build",
             )
         )
+    records = _records(program)
     named = {PYTHON: "TILEBUILD_PYTHON", **programs}
     values = {variable: word for word, variable in named.items()} | {"TILEBUILD_PYTHON": sys.executable}
-    write_if_changed(folder / "build.ninja", _graph(edges, _digests(folder, edges, named), named).encode())
-    kept = [*(edge.output for edge, _ in edges), *_LOGS]
+    write_if_changed(folder / "build.ninja", _graph(edges, _digests(folder, edges, named), named, records).encode())
+    # Ninja's own store of what is in depfiles (`deps = gcc`) counts for one version only, so they stay as they are
+    beside = [*(f"{records}/{name}" for name in _LOGS), *(edge.depfile for edge, _ in edges if edge.depfile)]
+    kept = [*(edge.output for edge, _ in edges), *beside]
     made.discard_damaged(folder, kept)
     variables = {**os.environ, "NINJA_STATUS": "[%f/%t] ", **values, **environment}
     code, output = _start(program, folder, variables, log)
-    if code and "FAILED: " not in output and any((folder / name).exists() for name in _LOGS):
+    if code and "FAILED: " not in output and any((folder / name).exists() for name in beside):
         # no command failed, so that it is Ninja that did: a log of a killed build may be damaged
-        for name in _LOGS:
+        for name in beside:
             (folder / name).unlink(missing_ok=True)
         code, output = _start(program, folder, variables, log)
     if code:
         raise TilebuildError(list(_failures(edges, output, spans, values)), project)
     made.record(folder, kept)
+
+
+def _records(program: str) -> str:
+    """The folder of a Ninja's own records, one a version: a Ninja throws away what one with another format wrote, and
+    then runs everything again. An isolated build may bring another than the system has."""
+    answer = subprocess.run([program, "--version"], capture_output=True, text=True, check=False).stdout
+    version = re.match(r"\d+\.\d+", answer)
+    return f"ninja-{version[0] if version else 'unknown'}"
 
 
 def _start(program: str, folder: Path, variables: Mapping[str, str], log: Callable[[str], None]) -> tuple[int, str]:
@@ -126,8 +137,10 @@ def _digests(folder: Path, edges: Sequence[tuple[Edge, str]], programs: Mapping[
     return {output: of(output)[:16] for output in made_by}
 
 
-def _graph(edges: Sequence[tuple[Edge, str]], digests: Mapping[str, str], programs: Mapping[str, str]) -> str:
-    parts = [_HEADER]
+def _graph(
+    edges: Sequence[tuple[Edge, str]], digests: Mapping[str, str], programs: Mapping[str, str], records: str
+) -> str:
+    parts = [_HEADER.format(records=records)]
     for edge, extra in edges:
         rule = "with_depfile" if edge.depfile else "plain"
         inputs = " ".join(map(_path, edge.inputs))

@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 import tilebuild
-from tilebuild.diagnostics import TilebuildError
+from tilebuild.diagnostics import TilebuildError, no_room
 
 COMMANDS = {
     "build": "build and judge a project's kernels, and say where the files are",
@@ -38,6 +38,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `tilebuild plan ... | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except OSError as error:
+        told = no_room(error)
+        if told is None:
+            raise
+        print(told, file=sys.stderr)
+        return told.exit_code
     except KeyboardInterrupt:
         return 130
 
