@@ -143,8 +143,10 @@ def test_the_day_of_a_build() -> None:
          ['expected a list of strings, found the string "cpu"', '["cpu"]']),
         ('[tool.tilebuild]\ntargets = [\n  "cpu",  # yes\n  3,\n]', "6:3", "E603",
          ["tool.tilebuild.targets[1]: expected a string, found the integer 3"]),
-        ('[tool.tilebuild]\nwheel = "split"', "4:9", "E604",
-         ['tool.tilebuild.wheel: "split" is not supported', 'write "fat"']),
+        ('[tool.tilebuild]\nwheel = "splot"', "4:9", "E604",
+         ['tool.tilebuild.wheel: "splot" is not supported (did you mean "split"?)', '"fat", "split" or "variants"']),
+        ("[tool.tilebuild]\nplatforms = []", "4:13", "E604", ["tool.tilebuild.platforms: is empty"]),
+        ('[tool.tilebuild]\nplatforms = ["linux-aarch"]', "4:14", "E604", ['did you mean "linux-aarch64"?']),
         ('[tool.tilebuild]\n"inner-backend" = "meson-pyhton"', "4:19", "E604",
          ['"meson-pyhton" is not supported (did you mean "meson-python"?)', '"scikit-build-core"']),
         ('[tool.tilebuild]\nsize-budget = "1 mb"', "4:15", "E604", ['"1 mb" is not a size', '"100 MB"']),
@@ -454,7 +456,8 @@ def test_schema_and_loader_agree(tmp_path_factory: pytest.TempPathFactory, table
         ({"oracle": {"waivers": [{"finding": "O-CAP-01", "expires": "2027-01-31"}]}}, False),
         ({"oracle": {"waivers": [{"finding": "O-CAP-01", "reason": "x", "expires": "soon"}]}}, False),
         ({"target": {"cpu": {"compiler": "tcc"}}}, False),
-        ({"wheel": "split"}, False),
+        ({"wheel": "split", "platforms": ["linux-aarch64"]}, True),
+        ({"platforms": []}, False),
     ],
 )
 def test_schema(tmp_path: Path, table: dict[str, Any], valid: bool) -> None:

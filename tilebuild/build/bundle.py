@@ -100,7 +100,8 @@ def stage(
     }
     add(FILE_NAME, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
     add("__init__.py", LOCATOR.encode())
-    return manifest, files
+    # in the order of a wheel's members, which does not depend on that of the targets
+    return manifest, dict(sorted(files.items()))
 
 
 def _build_entry(library: Library, variant: VariantRecord, name: str, text: bytes) -> BuildEntry:

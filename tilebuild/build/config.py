@@ -164,8 +164,13 @@ class Config:
         "scikit-build-core"
     )
     """The build backend that builds the rest of the package."""
-    wheel: Literal["fat"] = "fat"
-    """How targets are spread over wheels; "fat" puts all of them into one."""
+    platforms: tuple[Literal["linux-x86_64", "linux-aarch64"], ...] = ("linux-x86_64",)
+    """The platforms that a release has wheels for: `tilebuild matrix` makes the jobs of a CI run out of them and
+    `targets`. A build by itself is for the machine that it runs on."""
+    wheel: Literal["fat", "split", "variants"] = "fat"
+    """How `tilebuild merge` spreads targets over wheels: "fat" puts all of them into one; "split" leaves those of
+    devices to wheels of their own, which are chosen by extras; "variants" makes one labelled wheel an architecture. The
+    wheel of a build by itself has every target of that build in any case."""
     build_dir: str = "build/tilebuild"
     """Where builds keep their files, relative to the project."""
     size_budget: Size = Size("100 MB")
@@ -347,7 +352,9 @@ class _Loader:
         targets = self.tree.get("targets")
         if targets == []:
             self.reader.report("value", ("targets",), "is empty, so there is nothing to build", 'write ["cpu"]')
-        for key in ("targets", "kernels"):
+        if self.tree.get("platforms") == []:
+            self.reader.report("value", ("platforms",), "is empty, so there is no wheel", 'write ["linux-x86_64"]')
+        for key in ("targets", "kernels", "platforms"):
             value = self.tree.get(key)
             items = value if isinstance(value, list) else []
             for i, item in enumerate(items):

@@ -50,6 +50,7 @@ def schema(options: Mapping[str, type[Any]]) -> dict[str, Any]:
     result = table_schema(Config)
     result["properties"]["targets"] |= {"minItems": 1, "uniqueItems": True}
     result["properties"]["kernels"] |= {"uniqueItems": True}
+    result["properties"]["platforms"] |= {"minItems": 1, "uniqueItems": True}
     result["properties"]["target"] |= {"properties": {name: table_schema(cls) for name, cls in options.items()}}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",

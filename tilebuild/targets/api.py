@@ -69,6 +69,9 @@ class Target(Protocol):
     name: str
     architectures: tuple[str, ...]
     options: type[Any]
+    machines: tuple[tuple[str, str], ...]
+    """Architectures, each with the machine (`x86_64`) whose own code its library is; empty for a target whose libraries
+    are a device's code, the same beside every host."""
 
     def architecture(self, arch: str) -> str:
         """The architecture to build for, the machine's where `arch` is empty; raises E403 where it cannot be built."""

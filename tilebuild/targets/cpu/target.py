@@ -46,6 +46,7 @@ class Cpu:
     name = "cpu"
     architectures = tuple(_LEVELS)
     options = CpuOptions
+    machines = (("x86-64", "x86_64"), ("aarch64", "aarch64"))
 
     def architecture(self, arch: str) -> str:
         here = _MACHINES.get(platform.machine(), "")

@@ -40,6 +40,7 @@ class Gpu:
     name = "gpu"
     architectures = ARCHITECTURES
     options = GpuOptions
+    machines = ()
 
     def architecture(self, arch: str) -> str:
         if arch in ARCHITECTURES:

@@ -38,6 +38,7 @@ class Pto:
     name = "pto"
     architectures = ("a2a3", "a5")
     options = PtoOptions
+    machines = ()
 
     def architecture(self, arch: str) -> str:
         if arch not in self.architectures:

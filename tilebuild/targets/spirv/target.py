@@ -48,6 +48,7 @@ class Spirv:
     name = "spirv"
     architectures = _ARCHITECTURES
     options = SpirvOptions
+    machines = ()
 
     def with_options(self, options: SpirvOptions) -> Spirv:
         """The target as it is configured; raises `TilebuildError` E604 for an option that makes no sense."""
