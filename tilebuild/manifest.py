@@ -5,6 +5,7 @@ Plain data, standard library only. Paths are relative to the manifest, with forw
 
 from __future__ import annotations
 
+import json
 from typing import TypedDict
 
 SCHEMA = 1
@@ -105,9 +106,21 @@ class LibraryEntry(TypedDict):
     compilers: list[CompilerEntry]
 
 
-class Manifest(TypedDict):
+class _Parts(TypedDict, total=False):
+    parts: list[str]
+
+
+class Manifest(_Parts):
+    """`parts`: the import names of packages in wheels of their own that hold more builds of these kernels, for other
+    targets; each has a manifest with the same kernels. They need not be installed."""
+
     schema: int
     tilebuild: str
     package: str
     kernels: list[KernelEntry]
     libraries: dict[str, LibraryEntry]
+
+
+def dumps(manifest: Manifest) -> bytes:
+    """The bytes of the file: the same for equal manifests."""
+    return (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()

@@ -266,9 +266,9 @@ def test_precedence(tmp_path: Path) -> None:
     assert "tool.tilebuild.oracle: expected a table" in message
 
 
-TEXTS = {"kernels": "pyproject.toml", "targets": "gpu", "build-dir": "b", "compiler": "gcc", "levels": "v2,v3",
-         "fast-path": "true", "jobs": "-4", "inner-backend": "scikit-build-core", "wheel": "fat",
-         "size-budget": "3 KiB", "rebuild-on-import": "true"}  # fmt: skip
+TEXTS = {"kernels": "pyproject.toml", "targets": "gpu", "platforms": "linux-aarch64", "build-dir": "b",
+         "compiler": "gcc", "levels": "v2,v3", "fast-path": "true", "jobs": "-4", "inner-backend": "scikit-build-core",
+         "wheel": "fat", "size-budget": "3 KiB", "rebuild-on-import": "true"}  # fmt: skip
 
 
 @pytest.mark.parametrize("setting", list(all_settings(KNOWN)), ids=lambda setting: setting.variable)

@@ -141,7 +141,7 @@ def test_kernels_that_are_gone_are_said_to_be_missing(live: Live) -> None:
 def test_what_is_not_installed_editable_cannot_be_rebuilt(live: Live) -> None:
     script = "import tilebuild\nfrom tilebuild.diagnostics import TilebuildError\n"
     script += "try: tilebuild.rebuild('json')\nexcept TilebuildError as e: print(e.diagnostics[0].code)\n"
-    assert live.run(script)[0] == "E741\n"
+    assert live.run(script)[0] == "E732\n"
 
 
 def test_an_older_build_stays_for_processes_that_use_it(live: Live) -> None:

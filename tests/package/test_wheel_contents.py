@@ -152,7 +152,7 @@ def test_a_wheel_over_its_budget_is_refused_with_a_table(
         backend.build_wheel(str(tmp_path), {"tilebuild.size-budget": "3 kB"})
     said = capsys.readouterr().err
     size = f"{wheel.stat().st_size:,} bytes"
-    assert f"error[E740]: the wheel {wheel.name} takes {size}, and its budget is 3 kB" in said
+    assert f"error[E731]: the wheel {wheel.name} takes {size}, and its budget is 3 kB" in said
     rows = [line.split() for line in said.splitlines() if line.strip().startswith("two_kernels.")]
     assert sorted(row[0] for row in rows) == ["two_kernels.add", "two_kernels.add_two"]
     compiled = {row[0]: int(row[2].replace(",", "")) for row in rows}

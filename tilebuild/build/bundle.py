@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from tilebuild.manifest import (
     Manifest,
     VariantEntry,
     VerdictEntry,
+    dumps,
 )
 from tilebuild.plan import serialize
 from tilebuild.plan.expr import parse_predicates
@@ -98,7 +98,7 @@ def stage(
         "kernels": [_kernel_entry(k, n, libraries, builds) for n, k in enumerate(kernels)],
         "libraries": entries,
     }
-    add(FILE_NAME, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
+    add(FILE_NAME, dumps(manifest))
     add("__init__.py", LOCATOR.encode())
     # in the order of a wheel's members, which does not depend on that of the targets
     return manifest, dict(sorted(files.items()))

@@ -7,7 +7,8 @@ from pathlib import Path
 
 DESCRIPTION = """
 Builds and judges the kernels of a project, as `pip install` would, and prints a line for each kernel, variant and
-target. Nothing is written outside the project's build directory.
+target. Nothing is written outside the project's build directory, except for --output: a kernel set, which
+`tilebuild merge` puts into wheels.
 """
 
 
@@ -16,6 +17,7 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("build", description=DESCRIPTION)
     parser.add_argument("project", nargs="?", default=".", type=Path, help="the directory of a pyproject.toml")
     parser.add_argument("--target", action="append", metavar="TARGET", help="instead of the targets in pyproject.toml")
+    parser.add_argument("--output", type=Path, metavar="DIR", help="write what was built there, as a kernel set")
 
 
 def run(args: argparse.Namespace) -> int:
@@ -46,6 +48,12 @@ def run(args: argparse.Namespace) -> int:
     sizes = [(entry["file"], f"{entry['bytes']:,} bytes", " ".join(entry["levels"])) for entry in libraries.values()]
     print("\n".join(table(("library", "size", "levels"), sizes)))
     print(f"\nfiles are in {_common(list(built.files.values()))}")
+    if args.output:
+        from tilebuild.package import kernel_set
+
+        # whose order the wheel will have: that of all targets of the project
+        kernel_set.write(project, configure(project), built, args.output)
+        print(f"the kernel set is in {args.output}")
     return 0
 
 

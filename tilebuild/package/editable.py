@@ -122,14 +122,14 @@ def rebuild(package: str) -> bool:
 
     `package` is the import name. Kernels that were called already are looked up anew at their next call; the Python
     functions themselves (`.reference`) change with a reload of their module. Needs what a build needs: the IR library,
-    Ninja and the targets' compilers. Raises `TilebuildError`: E741 not installed editable, else as a build does.
+    Ninja and the targets' compilers. Raises `TilebuildError`: E732 not installed editable, else as a build does.
     """
     top = package.partition(".")[0]
     finders: list[Any] = list(sys.meta_path)
     found = next((f for f in finders if getattr(f, "tilebuild_project", "") and f.package == top), None)
     if found is None:
         fact = f"{top} is not installed editable by tilebuild, so there is nothing to build it from"
-        raise TilebuildError(Diagnostic("E741", fact, fix="install it with `pip install -e` in its project directory"))
+        raise TilebuildError(Diagnostic("E732", fact, fix="install it with `pip install -e` in its project directory"))
     changed = refresh(found.tilebuild_project)
     if changed:
         _forget(top)

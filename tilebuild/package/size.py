@@ -18,7 +18,7 @@ Row = tuple[str, str, int, int, int]
 
 
 def refuse(wheel: Path, budget: Size, kernels: KernelBuild, folder: Path) -> NoReturn:
-    """Removes a wheel that is larger than its budget and raises `TilebuildError` (E740) with a table of the kernels.
+    """Removes a wheel that is larger than its budget and raises `TilebuildError` (E731) with a table of the kernels.
     `folder` is the build directory."""
     size = wheel.stat().st_size
     wheel.unlink()
@@ -28,7 +28,7 @@ def refuse(wheel: Path, budget: Size, kernels: KernelBuild, folder: Path) -> NoR
     libraries = sum(entry["bytes"] for entry in kernels.manifest["libraries"].values())
     raise TilebuildError(
         Diagnostic(
-            "E740",
+            "E731",
             f"the wheel {wheel.name} takes {size:,} bytes, and its budget is {budget}",
             notes=(
                 (None, "bytes by kernel, before the wheel's compression:\n    " + "\n    ".join(lines)),

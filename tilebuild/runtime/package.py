@@ -10,9 +10,11 @@ import json
 import os
 import re
 import threading
+from collections.abc import Mapping
 from typing import Any, cast
 
 from tilebuild.manifest import FILE_NAME, SCHEMA, KernelEntry, LibraryEntry, Manifest
+from tilebuild.runtime import parts
 from tilebuild.runtime.devices import Device, Library
 from tilebuild.runtime.editable import project_of, warn_if_stale
 from tilebuild.runtime.errors import LaunchError
@@ -22,10 +24,12 @@ _REBUILD = "build it again: `pip install .` in its project directory"
 
 
 class Package:
-    """The kernels of one manifest. Libraries are verified and loaded once a process, on first use."""
+    """The kernels of one manifest. Libraries are verified and loaded once a process, on first use; `places` are the
+    directories of those that do not lie in `directory`."""
 
-    def __init__(self, directory: str, manifest: Manifest) -> None:
+    def __init__(self, directory: str, manifest: Manifest, places: Mapping[str, str] | None = None) -> None:
         self.directory = directory
+        self._places = places or {}
         self.manifest = manifest
         self.name = manifest["package"]
         self.kernels: dict[tuple[str, str], KernelEntry] = {(k["module"], k["name"]): k for k in manifest["kernels"]}
@@ -53,7 +57,7 @@ class Package:
         with self.lock:
             if key not in self._libraries:
                 entry = self.manifest["libraries"][key]
-                path = os.path.join(self.directory, *entry["file"].split("/"))
+                path = os.path.join(self._places.get(key, self.directory), *entry["file"].split("/"))
                 self._verify(path, entry)
                 self._libraries[key] = device.load(path, entry)
             return self._libraries[key]
@@ -80,7 +84,7 @@ _lock = threading.Lock()
 
 
 def find_package(module: str) -> Package:
-    """The built kernels that a module's kernels are in; raises `LaunchError` (E801, E803, E804)."""
+    """The built kernels that a module's kernels are in; raises `LaunchError` (E801, E803, E804, E828)."""
     directory = _locate(module)
     if directory is None:
         top = module.partition(".")[0]
@@ -92,7 +96,8 @@ def find_package(module: str) -> Package:
         )
     with _lock:
         if directory not in _packages:
-            _packages[directory] = Package(directory, _read(directory, module))
+            manifest, places = parts.join(_read(directory, module), _locate, _read)
+            _packages[directory] = Package(directory, manifest, places)
         return _packages[directory]
 
 
