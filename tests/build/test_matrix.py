@@ -49,6 +49,7 @@ def test_without_host_code_the_wheels_carry_the_first_target(tmp_path: Path) -> 
     jobs = made(tmp_path, "spirv", "gpu:sm_80", platforms=BOTH)
     assert [job["targets"] for job in jobs["hosts"]] == ["spirv", "spirv"]
     assert [job["target"] for job in jobs["kernels"]] == ["gpu:sm_80"]
+    assert {job["repair"] for job in jobs["hosts"]} == {""}
 
 
 @pytest.mark.parametrize(

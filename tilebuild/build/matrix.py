@@ -29,6 +29,9 @@ PLATFORMS: Mapping[str, Platform] = {
 }
 
 
+_REPAIR = "auditwheel repair -w {dest_dir} {wheel}"
+
+
 class KernelJob(TypedDict):
     """Makes one kernel set, `name`, for `tilebuild merge`."""
 
@@ -40,13 +43,15 @@ class KernelJob(TypedDict):
 
 class HostJob(TypedDict):
     """Makes the wheels of one platform with its host code: the package itself and the kernels of `targets` (separated
-    by commas). `build` is cibuildwheel's selector."""
+    by commas). `build` is cibuildwheel's selector; `repair` its repair command, empty where nothing is host code, which
+    auditwheel would refuse."""
 
     name: str
     targets: str
     platform: str
     runner: str
     build: str
+    repair: str
 
 
 class Jobs(TypedDict):
@@ -100,6 +105,7 @@ def jobs(config: Config, targets: Mapping[str, Target], runners: Mapping[str, st
                 "platform": name,
                 "runner": runner(name),
                 "build": platform.cibuildwheel,
+                "repair": _REPAIR if hosted else "",
             }
         )
     if left:

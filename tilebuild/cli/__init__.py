@@ -16,6 +16,7 @@ import tilebuild
 from tilebuild.diagnostics import TilebuildError, no_room
 
 COMMANDS = {
+    "init": "make a new project with one kernel and its tests",
     "build": "build and judge a project's kernels, and say where the files are",
     "check": "judge plans: of a wheel, a build or a package, or files that tilebuild did not make",
     "plan": "show what is physical about kernels: buffers, memory, instructions",

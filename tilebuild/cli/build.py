@@ -17,19 +17,27 @@ def add_parser(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser = commands.add_parser("build", description=DESCRIPTION)
     parser.add_argument("project", nargs="?", default=".", type=Path, help="the directory of a pyproject.toml")
     parser.add_argument("--target", action="append", metavar="TARGET", help="instead of the targets in pyproject.toml")
+    help_requirements = (
+        "print what a package index must provide for this build (a requirements file), and build nothing"
+    )
+    parser.add_argument("--requirements", action="store_true", help=help_requirements)
     parser.add_argument("--output", type=Path, metavar="DIR", help="write what was built there, as a kernel set")
 
 
 def run(args: argparse.Namespace) -> int:
     """Prints the table and where the files are; 0. Raises `TilebuildError` where the build fails."""
     from tilebuild.build import configure
-    from tilebuild.build.driver import build_kernels
+    from tilebuild.build.driver import build_kernels, requirements
     from tilebuild.package.read import builds
     from tilebuild.package.show import table
 
     project = args.project.resolve()
     settings = {"tilebuild.targets": args.target} if args.target else {}
-    built = build_kernels(project, configure(project, settings), log=lambda line: print(line, flush=True))
+    config = configure(project, settings)
+    if args.requirements:
+        print("\n".join(requirements(project, config)))
+        return 0
+    built = build_kernels(project, config, log=lambda line: print(line, flush=True))
     libraries = built.manifest["libraries"]
     rows = [
         (
