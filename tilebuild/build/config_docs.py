@@ -41,7 +41,8 @@ Where only text can be given, the items of a list are separated by commas: `TILE
 of a variable is `TILEBUILD_` and the key in capitals, with an underscore for every dot and dash.
 
 `tilebuild config --explain` shows each value and where it came from. Mistakes are reported all at once, each with its
-place: see [errors/config.md](errors/config.md).
+place: see [errors/config.md](errors/config.md). [validate-pyproject](https://pypi.org/project/validate-pyproject/) checks
+the table too, by the schema in [schemas/config.json](schemas/config.json) (`tilebuild schema config`).
 """
 
 
@@ -54,6 +55,7 @@ def schema(options: Mapping[str, type[Any]]) -> dict[str, Any]:
     result["properties"]["target"] |= {"properties": {name: table_schema(cls) for name, cls in options.items()}}
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
+        "$id": "urn:tilebuild:config",
         "title": "The table [tool.tilebuild] of pyproject.toml",
         **result,
     }

@@ -24,6 +24,7 @@ COMMANDS = {
     "why": "show which build of each kernel this machine runs, and why not the others",
     "merge": "put kernel sets into wheels: all in one, split with extras, or variants",
     "matrix": "show the jobs of a CI run that builds a release, for GitHub or GitLab",
+    "schema": "print a JSON schema: of [tool.tilebuild], of manifests or of toolchain files",
     "config": "show the configuration of a project and where each value comes from",
 }
 
