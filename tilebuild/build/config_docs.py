@@ -41,8 +41,8 @@ Where only text can be given, the items of a list are separated by commas: `TILE
 of a variable is `TILEBUILD_` and the key in capitals, with an underscore for every dot and dash.
 
 `tilebuild config --explain` shows each value and where it came from. Mistakes are reported all at once, each with its
-place: see [errors/config.md](errors/config.md). [validate-pyproject](https://pypi.org/project/validate-pyproject/) checks
-the table too, by the schema in [schemas/config.json](schemas/config.json) (`tilebuild schema config`).
+place: see [errors/config.md](errors/config.md). [validate-pyproject](https://pypi.org/project/validate-pyproject/)
+checks the table too, by the schema in [schemas/config.json](schemas/config.json) (`tilebuild schema config`).
 """
 
 

@@ -65,7 +65,7 @@ def requirements(project: Path, config: Config) -> list[str]:
 
     needed = [_XDSL, *([] if ninja.executable() else [_NINJA])]
     for s in selected:
-        needed += s.target.requirements(s.options, folder / stamp.PROBES)
+        needed += s.target.requirements(s.options, folder / stamp.PROBES, s.arch)
     return list(dict.fromkeys(needed))
 
 
@@ -104,7 +104,7 @@ def held(project: Path, config: Config, *, log: Log) -> Iterator[KernelBuild]:
 def programs(project: Path, config: Config) -> dict[str, str]:
     """The paths in the commands of a build's graph, and the variables of the environment that stand for them there."""
     cache = project / config.build_dir / stamp.PROBES
-    return _variables(tool for s in _select(config) for tool in s.target.tools(s.options, cache))
+    return _variables(tool for s in _select(config) for tool in s.target.tools(s.options, cache, s.arch))
 
 
 def _variables(tools: Iterable[Tool]) -> dict[str, str]:
@@ -144,7 +144,7 @@ def _stamp(project: Path, config: Config, selected: Sequence[_Selected]) -> str:
 def _tools(project: Path, config: Config, selected: Sequence[_Selected]) -> tuple[str, ...]:
     """The fingerprints of the compilers; raises E501 to E503."""
     cache = project / config.build_dir / stamp.PROBES
-    return tuple(tool.fingerprint for s in selected for tool in s.target.tools(s.options, cache))
+    return tuple(tool.fingerprint for s in selected for tool in s.target.tools(s.options, cache, s.arch))
 
 
 def _tools_here(project: Path, config: Config, selected: Sequence[_Selected]) -> tuple[str, ...] | None:
@@ -244,7 +244,7 @@ def _package(kernels: Sequence[KernelDef], project: Path) -> str:
 
 
 def _job(s: _Selected, records: Sequence[Record], folder: Path, config: Config) -> Job:
-    tools = s.target.tools(s.options, folder / stamp.PROBES)
+    tools = s.target.tools(s.options, folder / stamp.PROBES, s.arch)
     plans = tuple(v.plan for r in records for v in r.variants)
     where = f"{s.target.name}-{s.arch}"
     sources = tuple(f"{r.stem}{suffix}" for r in records for suffix in r.sources)

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "judge plans: of a wheel, a build or a package, or files that tilebuild did not make",
     "plan": "show what is physical about kernels: buffers, memory, instructions",
     "doctor": "show which compilers and devices this machine has, and what is missing",
+    "toolchain": "make a CMake toolchain file or a Meson cross file for another machine",
     "why": "show which build of each kernel this machine runs, and why not the others",
     "merge": "put kernel sets into wheels: all in one, split with extras, or variants",
     "matrix": "show the jobs of a CI run that builds a release, for GitHub or GitLab",

@@ -79,11 +79,11 @@ class Target(Protocol):
     def with_options(self, options: Any) -> Target:
         """The target whose `lower`, `place` and `emit` heed these options; itself where they do not matter there."""
 
-    def requirements(self, options: Any, cache: Path) -> list[str]:
-        """What to ask the package index for (PEP 508) so that the target's tools are there."""
+    def requirements(self, options: Any, cache: Path, arch: str = "") -> list[str]:
+        """What to ask the package index for (PEP 508) so that the target's tools for an architecture are there."""
 
-    def tools(self, options: Any, cache: Path) -> tuple[Tool, ...]:
-        """The compilers to use; `cache` is the file of probe answers. Raises E501 to E503."""
+    def tools(self, options: Any, cache: Path, arch: str = "") -> tuple[Tool, ...]:
+        """The compilers to use for an architecture; `cache` is the file of probe answers. Raises E501 to E503."""
 
     def lower(self, func: FuncOp, arch: str) -> Plan:
         """The plan of one variant, not placed yet; raises E4xx."""

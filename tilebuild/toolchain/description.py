@@ -70,6 +70,16 @@ class Platform:
 
 
 @dataclass(frozen=True)
+class Cross:
+    """A compiler that makes code for every machine it is described for, on any of them."""
+
+    cpp: tuple[str, ...]
+    """In place of `arguments`, for C++."""
+    ar: tuple[str, ...]
+    """In place of `arguments`, for static libraries: an archiver with the options of ar."""
+
+
+@dataclass(frozen=True)
 class Description:
     """One compiler, as a toolchain file describes it."""
 
@@ -96,6 +106,8 @@ class Description:
     argument."""
     arguments: tuple[str, ...] = ()
     """Follow the executable in every command but the version probe."""
+    cross: Cross | None = None
+    """Where it can make code for other machines than the one it runs on; most can not without a system of theirs."""
     flags: tuple[str, ...] = ()
     """For every compilation."""
     deps: Literal["gcc", "msvc", "none"] = "none"

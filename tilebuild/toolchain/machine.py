@@ -21,6 +21,11 @@ def host() -> str:
     return f"{name}-{'gnu' if glibc() else 'musl'}" if sys.platform == "linux" else name
 
 
+def with_processor(processor: str) -> str:
+    """The machine with another processor and this one's system; this one where `processor` is empty."""
+    return f"{processor}-{host().partition('-')[2]}" if processor else host()
+
+
 def glibc() -> str:
     """The version of the GNU C library that this process runs with, such as "2.36"; empty with any other."""
     try:

@@ -9,7 +9,7 @@ import shlex
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tilebuild.diagnostics import Diagnostic, TilebuildError, did_you_mean
@@ -26,7 +26,8 @@ _LAUNCHERS = ("ccache", "sccache", "distcc", "icecc", "buildcache")
 @dataclass(frozen=True)
 class Candidate:
     """What stands at one place where a compiler was looked for. `problem` says why it does not fit, and is empty where
-    it does; `command` is empty where nothing was found; `chosen` says that the user named this place."""
+    it does; `command` is empty where nothing was found; `chosen` says that the user named this place. `machine` is the
+    one to make code for, empty for this one."""
 
     description: Description
     problem: str = ""
@@ -34,6 +35,7 @@ class Candidate:
     version: str = ""
     fingerprint: str = ""
     chosen: bool = False
+    machine: str = ""
 
     @property
     def fits(self) -> bool:
@@ -43,23 +45,25 @@ class Candidate:
         """The compiler at this place, which must be one that fits."""
         description = self.description
         command = (*self.command, *description.arguments)
-        return Tool(description.name, self.version, command, self.fingerprint, host(), description)
+        return Tool(description.name, self.version, command, self.fingerprint, self.machine or host(), description)
 
 
 def find(
     role: str,
     prefer: str = AUTO,
     *,
+    machine: str = "",
     known: Mapping[str, Description] | None = None,
     cache: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Tool:
-    """The first compiler of a role that fits, or the one named by `prefer`.
+    """The first compiler of a role that fits, or the one named by `prefer`; `machine` is the one to make code for, this
+    one where it is empty.
 
     `cache` is a file in which answers of version probes are kept between processes: with it, a second call starts no
     process. Raises `TilebuildError`: E501 none found, E502 found but another product or version, E503 unknown name.
     """
-    found = _search(role, prefer, known, cache, environ)
+    found = _search(role, prefer, machine, known=known, cache=cache, environ=environ)
     if isinstance(found, Tool):
         return found
     raise _error(found)
@@ -69,16 +73,18 @@ def requirements(
     role: str,
     prefer: str = AUTO,
     *,
+    machine: str = "",
     known: Mapping[str, Description] | None = None,
     cache: Path | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> list[str]:
     """What to ask the package index for (PEP 508): nothing where a compiler fits, or where none can be had there, for
     then the build says what is missing. Raises `TilebuildError` (E503)."""
-    found = _search(role, prefer, known, cache, environ)
+    found = _search(role, prefer, machine, known=known, cache=cache, environ=environ)
     if isinstance(found, Tool) or found[-1].chosen:
         return []
-    return [d.requirement for d in _wanted(role, prefer, known, environ) if d.requirement][:1]
+    able = [d for d in _wanted(role, prefer, known, environ) if not _cannot_cross(d, machine)]
+    return [d.requirement for d in able if d.requirement][:1]
 
 
 def survey(
@@ -106,6 +112,8 @@ def survey(
 def _search(
     role: str,
     prefer: str,
+    machine: str,
+    *,
     known: Mapping[str, Description] | None,
     cache: Path | None,
     environ: Mapping[str, str] | None,
@@ -114,13 +122,27 @@ def _search(
     silently replaced by something else."""
     looked_at: list[Candidate] = []
     for description in _wanted(role, prefer, known, environ):
-        for candidate in _candidates(description, environ, cache):
+        for found in _candidates(description, environ, cache):
+            cannot = _cannot_cross(description, machine) if found.fits else ""
+            problem = f"{' '.join(found.command)} {cannot}" if cannot else found.problem
+            candidate = replace(found, problem=problem, machine=machine)
             looked_at.append(candidate)
             if candidate.fits:
                 return candidate.tool()
             if candidate.chosen:
                 return looked_at
     return looked_at
+
+
+def _cannot_cross(description: Description, machine: str) -> str:
+    """Why a compiler makes no code for a machine; empty where it does, as for this one."""
+    if machine in ("", host()):
+        return ""
+    if description.cross is None:
+        return f"makes code for the machine that it runs on ({host()}), and this is for {machine}"
+    if description.platform(machine) is None:
+        return f"is described for {', '.join(description.platforms)}, and this is for {machine}"
+    return ""
 
 
 def _wanted(

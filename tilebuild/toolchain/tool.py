@@ -33,6 +33,11 @@ class Tool:
         """The instruction sets that it can make code for on this machine, as the toolchain file lists them."""
         return tuple(self._platform.architectures)
 
+    @property
+    def platform_flags(self) -> tuple[str, ...]:
+        """The flags that say what machine it makes code for; raises `TilebuildError` (E504)."""
+        return self._platform.flags
+
     def flags(self, arch: str = "") -> tuple[str, ...]:
         """The flags of a compilation, without any path; raises `TilebuildError` (E504)."""
         return (*self.description.flags, *self._platform.flags, *self._arch_flags(arch))

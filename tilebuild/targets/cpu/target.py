@@ -50,26 +50,24 @@ class Cpu:
 
     def architecture(self, arch: str) -> str:
         here = _MACHINES.get(platform.machine(), "")
-        if not here or (arch and arch != here):
+        if not here:
             raise TilebuildError(
                 Diagnostic(
                     "E403",
                     f"cpu:{arch or '<this machine>'} cannot be built on a {platform.machine()} machine",
-                    fix=f'build it on that machine, or take it out of `targets`; here it is "cpu:{here}"'
-                    if here
-                    else "",
+                    fix="build it on another machine, or take it out of `targets`",
                 )
             )
-        return here
+        return arch or here
 
     def with_options(self, options: CpuOptions) -> Cpu:
         return self
 
-    def requirements(self, options: CpuOptions, cache: Path) -> list[str]:
-        return toolchain.requirements(_ROLE, options.compiler, cache=cache)
+    def requirements(self, options: CpuOptions, cache: Path, arch: str = "") -> list[str]:
+        return toolchain.requirements(_ROLE, options.compiler, machine=_machine(arch), cache=cache)
 
-    def tools(self, options: CpuOptions, cache: Path) -> tuple[Tool, ...]:
-        return (toolchain.find(_ROLE, options.compiler, cache=cache),)
+    def tools(self, options: CpuOptions, cache: Path, arch: str = "") -> tuple[Tool, ...]:
+        return (toolchain.find(_ROLE, options.compiler, machine=_machine(arch), cache=cache),)
 
     def lower(self, func: FuncOp, arch: str) -> Plan:
         from tilebuild.targets.cpu.lower import lower
@@ -137,6 +135,11 @@ class Cpu:
 
     def texts(self, job: Job) -> Mapping[str, str]:
         return {}
+
+
+def _machine(arch: str) -> str:
+    """The machine to make code for: this one, or one with the processor of `arch` and this one's system."""
+    return toolchain.with_processor(dict(Cpu.machines).get(arch, ""))
 
 
 def _compile(compiler: Tool, job: Job, source: str, stem: str, isa: str, *, define: list[str], title: str) -> Edge:

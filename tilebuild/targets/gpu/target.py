@@ -57,14 +57,14 @@ class Gpu:
     def with_options(self, options: GpuOptions) -> Gpu:
         return self
 
-    def requirements(self, options: GpuOptions, cache: Path) -> list[str]:
+    def requirements(self, options: GpuOptions, cache: Path, arch: str = "") -> list[str]:
         wanted = [(COMPILER, options.compiler), (ASSEMBLER, AUTO), (LINKER, AUTO)]
         # all parts come from one release: where one is missing, none of those that are there is relied on
         found = [toolchain.requirements(role, prefer, cache=cache) for role, prefer in wanted]
         missing = [r for requirements in found for r in requirements]
         return list(dict.fromkeys(missing))
 
-    def tools(self, options: GpuOptions, cache: Path) -> tuple[Tool, ...]:
+    def tools(self, options: GpuOptions, cache: Path, arch: str = "") -> tuple[Tool, ...]:
         """Raises E501 to E503, and E506 where the parts are of different releases."""
         found = (
             toolchain.find(COMPILER, options.compiler, cache=cache),

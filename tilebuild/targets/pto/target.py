@@ -49,10 +49,10 @@ class Pto:
     def with_options(self, options: PtoOptions) -> Pto:
         return self
 
-    def requirements(self, options: PtoOptions, cache: Path) -> list[str]:
+    def requirements(self, options: PtoOptions, cache: Path, arch: str = "") -> list[str]:
         return []
 
-    def tools(self, options: PtoOptions, cache: Path) -> tuple[Tool, ...]:
+    def tools(self, options: PtoOptions, cache: Path, arch: str = "") -> tuple[Tool, ...]:
         assembler = _optional(_ASSEMBLER, options.assembler, cache)
         if assembler is None:
             return ()

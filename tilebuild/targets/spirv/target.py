@@ -70,10 +70,10 @@ class Spirv:
             raise TilebuildError(Diagnostic("E403", message, fix=f'write "spirv:{_ARCHITECTURES[0]}"'))
         return arch or _ARCHITECTURES[0]
 
-    def requirements(self, options: SpirvOptions, cache: Path) -> list[str]:
+    def requirements(self, options: SpirvOptions, cache: Path, arch: str = "") -> list[str]:
         return []
 
-    def tools(self, options: SpirvOptions, cache: Path) -> tuple[Tool, ...]:
+    def tools(self, options: SpirvOptions, cache: Path, arch: str = "") -> tuple[Tool, ...]:
         """The validator, where it is wanted and there is one."""
         from tilebuild import toolchain
 
