@@ -14,7 +14,7 @@ ROOT = Path(__file__).parents[2]
     ("page", "sources"),
     [
         ("toolchain", ["tilebuild/toolchain"]),
-        ("config", ["tilebuild/build/config.py", "tilebuild/build/config_toml.py"]),
+        ("config", ["tilebuild/build/config.py", "tilebuild/build/config_toml.py", "tilebuild/build/matrix.py"]),
     ],
 )
 def test_every_code_has_a_section(page: str, sources: list[str]) -> None:
