@@ -50,8 +50,7 @@ def test_a_merged_wheel_is_the_wheel_built_in_one_go(release: Release, tmp_path:
     assert wheel.read_bytes() == release.once.read_bytes()
 
 
-def test_a_wheel_without_kernels_gets_them_where_they_belong(release: Release, tmp_path: Path) -> None:
-    """The members before the dist-info are sorted, and the kernels are not the last of them."""
+def test_a_wheel_without_kernels_gets_them_before_its_dist_info(release: Release, tmp_path: Path) -> None:
     bare = tmp_path / release.once.name
     with zipfile.ZipFile(release.once) as old, zipfile.ZipFile(bare, "w", zipfile.ZIP_DEFLATED) as new:
         for member in old.infolist():
@@ -61,7 +60,35 @@ def test_a_wheel_without_kernels_gets_them_where_they_belong(release: Release, t
             if "/_kernels/" not in member.filename:
                 new.writestr(member, data)
     (wheel,) = merged(tmp_path / "out", release.cpu, bare, release.spirv)
-    assert wheel.read_bytes() == release.once.read_bytes()
+    with zipfile.ZipFile(release.once) as old, zipfile.ZipFile(wheel) as new:
+        assert {n: new.read(n) for n in new.namelist() if not n.endswith("/RECORD")} == {
+            n: old.read(n) for n in old.namelist() if not n.endswith("/RECORD")
+        }
+        record = new.read("duo_kernels-1.2.dist-info/RECORD").decode().splitlines()
+        assert sorted(record) == sorted(old.read("duo_kernels-1.2.dist-info/RECORD").decode().splitlines())
+        listed = [line.partition(",")[0] for line in record]
+        assert listed == new.namelist()
+        first = next(n for n, name in enumerate(listed) if ".dist-info/" in name)
+        assert "/_kernels/" in listed[first - 1]
+
+
+@pytest.mark.parametrize("backwards", [False, True])
+def test_a_wheel_that_another_tool_wrote_anew_takes_kernels(release: Release, tmp_path: Path, backwards: bool) -> None:
+    """auditwheel writes members in an order of its own, and directories have members in some archives."""
+    other = tmp_path / release.host.name
+    with zipfile.ZipFile(release.host) as old, zipfile.ZipFile(other, "w", zipfile.ZIP_DEFLATED) as new:
+        new.writestr("duo/", b"")
+        for member in sorted(old.infolist(), key=lambda m: m.filename, reverse=backwards):
+            new.writestr(member, old.read(member))
+    (wheel,) = merged(tmp_path / "out", other, release.spirv)
+    with zipfile.ZipFile(release.once) as once, zipfile.ZipFile(wheel) as new:
+        assert new.testzip() is None
+        files = [n for n in new.namelist() if not n.endswith("/")]
+        assert sorted(files) == sorted(once.namelist())
+        assert files[-1].endswith("/RECORD")
+        assert all(new.read(n) == once.read(n) for n in files if not n.endswith("/RECORD"))
+        (record,) = (n for n in files if n.endswith("/RECORD"))
+        assert sorted(new.read(record).splitlines()) == sorted(once.read(record).splitlines())
 
 
 def test_the_order_of_the_inputs_does_not_matter(release: Release, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import gzip
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import tilebuild
 from tilebuild.build.records import Record, VariantRecord
@@ -101,7 +101,7 @@ def stage(
     add(FILE_NAME, dumps(manifest))
     add("__init__.py", LOCATOR.encode())
     # in the order of a wheel's members, which does not depend on that of the targets
-    return manifest, dict(sorted(files.items()))
+    return manifest, dict(sorted(files.items(), key=lambda item: PurePosixPath(item[0]).parts))
 
 
 def _build_entry(library: Library, variant: VariantRecord, name: str, text: bytes) -> BuildEntry:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import bisect
 import copy
 import csv
 import hashlib
@@ -72,20 +71,20 @@ class Wheel:
         """Writes the wheel to `target`, with `files` (by their names in the wheel) in place of everything in `folder`,
         and `info` (by name in the dist-info) beside or in place of what is there.
 
-        Members that stay keep their place and their compressed bytes. New files stand where the folder's stood, or
-        where it belongs among sorted members, so that the bytes are those of a wheel that was built with them.
+        Members that stay keep their place and their compressed bytes. New files stand where the folder's stood, and are
+        compressed as those were, so that the bytes are those of a wheel that was built with them.
         """
         stay = [m for m in self.members if not m.filename.startswith(f"{folder}/")]
         stay = [m for m in stay if m.filename != f"{self.info}/RECORD"]
         given = {f"{self.info}/{name}": data for name, data in info.items()}
-        at = self._place(stay, folder)
+        at = sum(member in stay for member in self.members[: self._place(folder)])
         date = next(m.date_time for m in self.members if m.filename == f"{self.info}/WHEEL")
         lines: list[tuple[str, str, int | str]] = []
         temporary = target.with_name(f"{target.name}.new")
         with zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as out:
 
             def add(name: str, data: bytes) -> None:
-                _add(out, name, data, date)
+                _add(out, name, data, date, self._compression(name))
                 lines.append((name, record_digest(data), len(data)))
 
             def add_all(files: Mapping[str, bytes]) -> None:
@@ -99,7 +98,8 @@ class Wheel:
                     add(member.filename, given.pop(member.filename))
                 else:
                     _copy(self._archive, member, out)
-                    lines.append((member.filename, self.digests.get(member.filename, ""), member.file_size))
+                    if not member.is_dir():
+                        lines.append((member.filename, self.digests.get(member.filename, ""), member.file_size))
             if at == len(stay):
                 add_all(files)
             add_all(given)
@@ -107,13 +107,17 @@ class Wheel:
             _add(out, f"{self.info}/RECORD", _csv(lines, "\r\n" if b"\r\n" in self._record else "\n"), date)
         temporary.replace(target)
 
-    def _place(self, stay: list[zipfile.ZipInfo], folder: str) -> int:
-        """How many of the members that stay come before the folder's."""
-        for number, member in enumerate(self.members):
-            if member.filename.startswith(f"{folder}/"):
-                return number
-        payload = [_order(m.filename) for m in stay if not m.filename.startswith(f"{self.info}/")]
-        return bisect.bisect(payload, _order(folder)) if payload == sorted(payload) else len(payload)
+    def _place(self, folder: str) -> int:
+        """How many of the members come before the folder's, or would: before the dist-info, where there are none."""
+        names = [m.filename for m in self.members]
+        starts = (f"{folder}/", f"{self.info}/")
+        return next(n for start in starts for n, name in enumerate(names) if name.startswith(start))
+
+    def _compression(self, name: str) -> int:
+        """What the wheel does with files of that kind, which may be compressed already."""
+        suffix = PurePosixPath(name).suffix
+        same = (m.compress_type for m in self.members if PurePosixPath(m.filename).suffix == suffix)
+        return next(same, zipfile.ZIP_DEFLATED)
 
 
 def new_wheel(target: Path, info: str, contents: Mapping[str, bytes], date: Date) -> None:
@@ -150,9 +154,9 @@ def _csv(lines: list[tuple[str, str, int | str]], end: str) -> bytes:
     return text.getvalue().encode()
 
 
-def _add(out: zipfile.ZipFile, name: str, data: bytes, date: Date) -> None:
+def _add(out: zipfile.ZipFile, name: str, data: bytes, date: Date, compression: int = zipfile.ZIP_DEFLATED) -> None:
     entry = zipfile.ZipInfo(name, date)
-    entry.compress_type = zipfile.ZIP_DEFLATED
+    entry.compress_type = compression
     entry.external_attr = _MODE << 16
     out.writestr(entry, data)
 
