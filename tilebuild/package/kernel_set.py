@@ -46,11 +46,6 @@ class KernelSet:
     manifest: Manifest
     files: Mapping[str, bytes]
 
-    @property
-    def folder(self) -> str:
-        """Where kernels lie in a wheel."""
-        return f"{self.manifest['package'].replace('.', '/')}/_kernels"
-
 
 def write(project: Path, config: Config, built: KernelBuild, folder: Path) -> None:
     """Writes a build as a kernel set. `config` is that of the project without the choice of targets for this build.

@@ -80,10 +80,15 @@ def _members(folder: str, merged: Merged) -> dict[str, bytes]:
     return {f"{folder}/{name}": data for name, data in merged.files.items()}
 
 
+def _write(wheel: Wheel, target: Path, kernels: Merged, info: Mapping[str, bytes]) -> Path:
+    """The wheel with these kernels, and with `info` (by name) in its dist-info."""
+    folder = f"{kernels.manifest['package'].replace('.', '/')}/_kernels"
+    wheel.write(target, folder, _members(folder, kernels), info)
+    return target
+
+
 def _fat(wheel: Wheel, sets: Sequence[KernelSet], whole: Merged, output: Path) -> Iterator[Path]:
-    target = output / wheel.path.name
-    wheel.write(target, sets[0].folder, _members(sets[0].folder, whole), {})
-    yield target
+    yield _write(wheel, output / wheel.path.name, whole, {})
 
 
 def _of_host(wheel: Wheel, sets: Sequence[KernelSet]) -> list[KernelSet]:
@@ -110,11 +115,8 @@ def _split(wheel: Wheel, sets: Sequence[KernelSet], whole: Merged, output: Path)
     kernels = merge(host)
     manifest = copy.deepcopy(kernels.manifest)
     manifest["parts"] = [_import_name(part) for part in parts.values()]
-    folder = host[0].folder
-    files = _members(folder, kernels) | {f"{folder}/{FILE_NAME}": dumps(manifest)}
-    target_path = output / wheel.path.name
-    wheel.write(target_path, folder, files, {"METADATA": _with_extras(wheel, parts, version)})
-    yield target_path
+    kernels = Merged(manifest, kernels.files | {FILE_NAME: dumps(manifest)})
+    yield _write(wheel, output / wheel.path.name, kernels, {"METADATA": _with_extras(wheel, parts, version)})
     for target, part in parts.items():
         path, info, contents = _part_wheel(part, (name, version), target, merge(by_target[target]))
         new_wheel(output / path, info, contents, _TIME)
@@ -176,8 +178,7 @@ def _variants(wheel: Wheel, sets: Sequence[KernelSet], whole: Merged, output: Pa
     for label, (wanted, with_sets) in labelled.items():
         target = output / f"{wheel.path.stem}-{label}.whl"
         info = {variants.FILE: variants.description({label: wanted}, chosen)}
-        wheel.write(target, with_sets[0].folder, _members(with_sets[0].folder, merge(with_sets)), info)
-        yield target
+        yield _write(wheel, target, merge(with_sets), info)
 
 
 def _index(written: Iterable[Path], output: Path) -> Iterator[Path]:

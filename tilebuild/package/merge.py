@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from tilebuild.diagnostics import Diagnostic, TilebuildError
@@ -16,7 +16,7 @@ class Merged:
     """`files` are those of a wheel's `_kernels` folder, by their path there, the manifest among them."""
 
     manifest: Manifest
-    files: Mapping[str, bytes]
+    files: dict[str, bytes]
 
 
 def merge(sets: Sequence[KernelSet]) -> Merged:
