@@ -18,6 +18,7 @@ from tilebuild.diagnostics import Diagnostic, TilebuildError
 
 _LOCAL_HEADER = 30  # bytes before the name (APPNOTE.TXT 4.3.7); the lengths of name and extra field are the last two
 _MODE = 0o100644
+_PACKED = (".gz", ".png", ".zip")  # nothing is gained by compressing these
 Date = tuple[int, int, int, int, int, int]
 
 
@@ -114,9 +115,9 @@ class Wheel:
         return next(n for start in starts for n, name in enumerate(names) if name.startswith(start))
 
     def _compression(self, name: str) -> int:
-        """What the wheel does with files of that kind, which may be compressed already."""
-        suffix = PurePosixPath(name).suffix
-        same = (m.compress_type for m in self.members if PurePosixPath(m.filename).suffix == suffix)
+        """What the wheel does with files of that kind: compressed already, or not."""
+        packed = name.endswith(_PACKED)
+        same = (m.compress_type for m in self.members if m.filename.endswith(_PACKED) == packed)
         return next(same, zipfile.ZIP_DEFLATED)
 
 
