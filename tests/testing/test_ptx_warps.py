@@ -258,3 +258,9 @@ def test_special_registers() -> None:
     text += "mov.u32 %r2, WARP_SZ;"
     text += "add.u32 %r0, %r0, %r2; mov.u32 %r3, %cluster_nctarank; add.u32 %y, %r0, %r3;"
     assert (elementwise(text, [values()], np.uint32) == 33).all()
+
+
+def test_clocks_go_on() -> None:
+    text = "mov.u32 %r0, %clock; AGAIN: mov.u32 %r1, %clock; sub.u32 %y, %r1, %r0;"
+    text += "setp.lt.u32 %q0, %y, 100; @%q0 bra AGAIN;"
+    assert (elementwise(text, [values()], np.uint32) >= 100).all()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from tilebuild.testing.ptx.faults import Fault, unsupported
 from tilebuild.testing.ptx.kinds import KINDS, Kind, decode, encode, extended
-from tilebuild.testing.ptx.layout import Layout, Place
+from tilebuild.testing.ptx.layout import Layout
 from tilebuild.testing.ptx.memory import Memory
 from tilebuild.testing.ptx.syntax import (
     Address,
@@ -83,7 +83,8 @@ class Binder:
         self.threads, self.memory, self.layout = threads, memory, layout
         self.function: Function | None = None
         self.line = 0
-        self.clock = np.zeros(threads.count, np.uint64)
+        self._clock = np.zeros(threads.count, np.uint64)
+        self._timed = False
         self._registers: dict[tuple[str, str], Array] = {}
         self._constants: dict[tuple[int, str], Array] = {}
         self.carry = np.zeros(threads.count, bool)
@@ -93,6 +94,11 @@ class Binder:
         """Give every register the value of no number."""
         for array in self._registers.values():
             array.view(np.uint8)[:] = 0 if array.dtype == bool else 0xFF
+
+    def tick(self, count: int) -> None:
+        """Let instructions' time pass on the clocks, if the program reads one."""
+        if self._timed:
+            self._clock += np.uint64(count)
 
     @property
     def current(self) -> Function:
@@ -104,10 +110,9 @@ class Binder:
         special = self.threads.special.get(name)
         if special is not None:
             return special
-        if name in ("%clock64", "%globaltimer"):
-            return self.clock
-        if name in ("%clock", "%clock_hi", "%globaltimer_lo"):
-            return self.clock.view(np.uint32)[::2]
+        if name in ("%clock64", "%globaltimer", "%clock", "%globaltimer_lo"):
+            self._timed = True
+            return self._clock if name in ("%clock64", "%globaltimer") else self._clock.view(np.uint32)[::2]
         key = (self.current.name, name)
         if key not in self._registers:
             kind = self.current.registers.get(name)
@@ -241,6 +246,3 @@ class Binder:
             self._constants[key] = np.full(self.threads.count, value, dtype)
         whole = self._constants[key]
         return lambda chosen: whole[chosen]
-
-    def place(self, symbol: Symbol) -> Place:
-        return self.layout.place(self.current.name, symbol.name, self.line)

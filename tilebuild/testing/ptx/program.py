@@ -57,6 +57,8 @@ class Program:
             raise Fault("EMU-02", "; ".join(texts), unknown[0].line, unknown[0].fix)
         self.start = self._first[functions[0].name, 0]
 
+        self.tick = b.tick
+
     def forget(self) -> None:
         """Begin anew, with other blocks."""
         self.barriers.forget()

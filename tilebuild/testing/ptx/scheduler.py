@@ -68,6 +68,7 @@ class Scheduler:
                 chosen = slice(first, last) if last - first == count else indices
             piece = pieces[at]
             self.issued += piece.count
+            self._program.tick(piece.count)
             if self.issued > self._limit:
                 message = (
                     f"{self._limit} instructions were issued, and {threads.name(threads.indices(chosen)[0])} goes on"

@@ -141,7 +141,7 @@ class Function:
 
 @dataclass(frozen=True)
 class Module:
-    """`warp` is the number of threads in a warp, always 32."""
+    """What a text declares, by name; `version` and `target` as written."""
 
     version: str
     target: str
