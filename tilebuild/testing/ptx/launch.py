@@ -92,7 +92,7 @@ def _run(module: Module, function: Function, values: Sequence[Any], launch: _Lau
     total = grid[0] * grid[1] * grid[2]
     together = max(1, min(total, _THREADS // (-(-size // WARP) * WARP)))
     threads = Threads(grid, block, together)
-    space = Memory(threads, memory, layout.shared, layout.local, launch.strict)
+    space = Memory(threads, memory, layout, launch.strict)
     binder = Binder(threads, space, layout)
     sizes = {
         "%dynamic_smem_size": launch.shared_bytes,

@@ -13,6 +13,9 @@ from tilebuild.testing.ptx.global_memory import BASE, READ, SLACK, WRITE, Global
 from tilebuild.testing.ptx.memory import WINDOW
 from tilebuild.testing.ptx.syntax import Address, Function, Group, Module, Operand, Pair, Symbol, Variable, Vector
 
+HOLE = 32
+"""Bytes between two variables of shared memory at least: as many as one access can have."""
+
 
 @dataclass(frozen=True)
 class Place:
@@ -65,7 +68,8 @@ def reachable(module: Module, entry: Function) -> list[Function]:
 
 
 class Layout:
-    """`shared` and `local` are bytes of a block and of a thread; `functions` gives each function a number."""
+    """`shared` and `local` are bytes of a block and of a thread; `holes` are ranges of shared memory in no variable;
+    `functions` gives each function a number."""
 
     def __init__(self, module: Module, functions: list[Function], dynamic: int) -> None:
         self._places: dict[tuple[str, str], Place] = {}
@@ -77,8 +81,13 @@ class Layout:
         mine = [("", v) for v in module.variables.values() if v.space == "shared" and v.name in used]
         mine += [(f.name, v) for f in functions for v in f.variables if v.space == "shared"]
         sized = [(f, v) for f, v in mine if v.count]
+        self.holes: list[tuple[int, int]] = []
         for owner, v in sized:
+            if self.shared:
+                self._hole(v.align)
             self._places[owner, v.name] = Place("shared", self._next("shared", v))
+        if self.shared and any(not v.count for _, v in mine):
+            self._hole(16)
         for _, v in mine:
             if not v.count:  # all of the memory that is sized at launch begins at one place
                 self.shared = -(-self.shared // v.align) * v.align
@@ -93,6 +102,12 @@ class Layout:
             for v in own:
                 self._places[f.name, v.name] = Place("local", self._next("local", v))
             self._globals += [v for v in f.variables if v.space in ("global", "const")]
+
+    def _hole(self, align: int) -> None:
+        """Leave bytes that nobody may touch between two variables of shared memory."""
+        end = -(-(self.shared + HOLE) // align) * align
+        self.holes.append((self.shared, end))
+        self.shared = end
 
     def _next(self, space: str, v: Variable) -> int:
         end: int = getattr(self, space)

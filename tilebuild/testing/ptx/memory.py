@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,13 +34,23 @@ class Access:
     write: bool = False
 
 
+class Sizes(Protocol):
+    """What a layout says: bytes of a block's shared and a thread's local memory; ranges of the former that nobody may
+    touch."""
+
+    shared: int
+    local: int
+    holes: list[tuple[int, int]]
+
+
 class Memory:
     """`strict`: reading shared bytes that nothing wrote is an error."""
 
-    def __init__(self, threads: Threads, everything: GlobalMemory, shared: int, local: int, strict: bool) -> None:
+    def __init__(self, threads: Threads, everything: GlobalMemory, sizes: Sizes, strict: bool) -> None:
         self.threads = threads
         self.strict = strict
         self.everything = everything
+        shared, local, holes = sizes.shared, sizes.local, sizes.holes
         self.size = {"shared": shared, "local": local}
         self._stride = {"shared": -(-shared // 16) * 16, "local": -(-local // 16) * 16}
         self._data = {
@@ -53,6 +63,10 @@ class Memory:
             "local": threads.index * self._stride["local"],
         }
         self._written = np.zeros(self._data["shared"].size if strict else 0, np.uint8)
+        self._hole = np.zeros(shared, bool)
+        for first, last in holes:
+            self._hole[first:last] = True
+        self._has_holes = bool(holes)
         self._views: dict[tuple[int, int], Array] = {}
         self.poison()
 
@@ -166,6 +180,8 @@ class Memory:
             offset = address
             limit = self.size[space]
         outside = (offset < 0) | (offset > limit - total)
+        if space == "shared" and self._has_holes and not outside.any():
+            outside = self._hole[offset] | self._hole[offset + (total - 1)]
         if outside.any():
             n = int(np.flatnonzero(outside)[0])
             self._outside(access, space, int(address[n]), int(self.threads.indices(chosen)[n]))
@@ -175,7 +191,8 @@ class Memory:
         total = access.size * access.count
         kind = "writes" if access.write else "reads"
         if space in self.size:
-            place = f"; the {space} memory has {self.size[space]} bytes"
+            between = space == "shared" and 0 <= address <= self.size[space] - total
+            place = ", between two variables" if between else f"; the {space} memory has {self.size[space]} bytes"
         else:
             place = f", {self.everything.describe(address)}" if space == "global" else ", which is in no space"
         message = (
