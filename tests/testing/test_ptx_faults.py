@@ -162,7 +162,9 @@ def test_a_trap_and_an_assertion() -> None:
     "instruction",
     ["frobnicate.b32 %r0, %r1", "add.wobbly.s32 %r0, %r0, %r1", "tex.1d.v4.f32.f32 {%f0, %f1, %f2, %f3}, %d0",
      "mma.sync.aligned.m16n8k32.row.col.f32.e4m3.e4m3.f32 %f0, %r0, %r1, %f1", "ld.global.weird.f32 %f0, [%p0]",
-     "add.s32 %r0, %r1", "wgmma.fence.sync.aligned", "cp.async.bulk.commit_group", "mbarrier.init.shared.b64 [%r0], 1"],
+     "add.s32 %r0, %r1", "wgmma.fence.sync.aligned", "cp.async.bulk.commit_group", "mbarrier.init.shared.b64 [%r0], 1",
+     "shfl.bfly.b32 %r0, %r1, 1, 31",
+     "add.b32 %r0, %r1, %r1", "add.rn.f32x2 %d0, %d1, %d1", "ld.global.b128 %d0, [%p0]"],
 )  # fmt: skip
 def test_what_is_not_known(instruction: str) -> None:
     """Even where no thread comes to it."""

@@ -17,6 +17,8 @@ Typed = Callable[[Binder, Words, Kind], Op]
 def _either(for_integers: Typed, for_floats: Typed) -> Callable[[Binder, Words], Op]:
     def handler(b: Binder, w: Words) -> Op:
         kind = w.kind()
+        if kind.family not in ("u", "s", "f", "bf"):  # bits are no numbers
+            w.refuse()
         return (for_floats if kind.is_float else for_integers)(b, w, kind)
 
     return handler

@@ -86,7 +86,6 @@ class Binder:
         self._clock = np.zeros(threads.count, np.uint64)
         self._timed = False
         self._registers: dict[tuple[str, str], Array] = {}
-        self._constants: dict[tuple[int, str], Array] = {}
         self.carry = np.zeros(threads.count, bool)
         """The condition code of add.cc and its like."""
 
@@ -239,10 +238,7 @@ class Binder:
             return space, (lambda chosen: wide[chosen] + offset) if offset else (lambda chosen: wide[chosen])
         return space, lambda chosen: stored[chosen].astype(np.int64) + offset
 
-    def constant(self, value: int, dtype: str = "i8") -> Reader:
-        """A reader that gives every thread the same number, as an array."""
-        key = (value, dtype)
-        if key not in self._constants:
-            self._constants[key] = np.full(self.threads.count, value, dtype)
-        whole = self._constants[key]
+    def constant(self, value: int) -> Reader:
+        """A reader that gives every thread the same address."""
+        whole = np.broadcast_to(np.array(value, np.int64), (self.threads.count,))
         return lambda chosen: whole[chosen]

@@ -59,7 +59,7 @@ KINDS: Mapping[str, Kind] = {
     **{f"{f}{n}": Kind(f"{f}{n}", f, n) for f in "bus" for n in (8, 16, 32, 64)},
     "f16": Kind("f16", "f", 16), "f32": Kind("f32", "f", 32), "f64": Kind("f64", "f", 64),
     "bf16": Kind("bf16", "bf", 16), "f16x2": Kind("f16x2", "f", 32, 2), "bf16x2": Kind("bf16x2", "bf", 32, 2),
-    "u16x2": Kind("u16x2", "u", 32, 2), "s16x2": Kind("s16x2", "s", 32, 2), "f32x2": Kind("f32x2", "f", 64, 2),
+    "u16x2": Kind("u16x2", "u", 32, 2), "s16x2": Kind("s16x2", "s", 32, 2),
     "pred": Kind("pred", "pred", 8), "tf32": Kind("tf32", "b", 32),
 }  # fmt: skip
 

@@ -21,7 +21,7 @@ from tilebuild.testing.ptx.scheduler import Scheduler
 from tilebuild.testing.ptx.syntax import Function, Module
 from tilebuild.testing.ptx.threads import WARP, Threads, Triple
 
-_THREADS = 8192
+_THREADS = 4096
 """How many threads run at once at most, one block at least: registers of more take more memory than they save time."""
 _LARGEST_BLOCK = 1024
 

@@ -27,9 +27,15 @@ def mask_operand(i: Instruction) -> Operand:
     return i.operands[-1]
 
 
+def _together(w: Words) -> None:
+    """The forms without .sync, which sm_70 and later do not have, have no mask either."""
+    if not w.flag("sync"):
+        w.refuse()
+
+
 def _shfl(b: Binder, w: Words) -> Op:
     kind = w.kind()
-    w.flag("sync")
+    _together(w)
     mode = w.take("up", "down", "bfly", "idx")
     w.done()
     target, source, lane_operand, clamp_operand = w.instruction.operands[:4]
@@ -87,7 +93,7 @@ def _ballot(b: Binder, values: Array, chosen: Chosen) -> Array:
 
 def _vote(b: Binder, w: Words) -> Op:
     kind = w.kind()
-    w.flag("sync")
+    _together(w)
     mode = w.take("all", "any", "uni", "ballot")
     w.done()
     target, source = w.instruction.operands[:2]
@@ -109,7 +115,7 @@ def _vote(b: Binder, w: Words) -> Op:
 
 def _match(b: Binder, w: Words) -> Op:
     kind = w.kind()
-    w.flag("sync")
+    _together(w)
     mode = w.take("any", "all")
     w.done()
     target, source = w.instruction.operands[:2]
@@ -152,7 +158,7 @@ def reduced(b: Binder, values: Array, chosen: Chosen, name: str, kind: Kind) -> 
 
 def _redux(b: Binder, w: Words) -> Op:
     kind = w.kind()
-    w.flag("sync")
+    _together(w)
     name = w.take(*_REDUCE)
     w.done()
     if not name or kind.is_float:
@@ -176,7 +182,7 @@ def _activemask(b: Binder, w: Words) -> Op:
 
 
 def _elect(b: Binder, w: Words) -> Op:
-    w.flag("sync")
+    _together(w)
     w.done()
     target = w.instruction.operands[0]
     if not isinstance(target, Pair):
