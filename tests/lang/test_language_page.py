@@ -27,7 +27,7 @@ def test_every_name_is_on_the_page():
 
 
 def test_every_error_of_the_reference_alone_is_documented():
-    folder = Path(tb.__file__).parent / "lang" / "reference"
-    raised = {c for f in folder.glob("*.py") for c in re.findall(r'"(E33\d)"', f.read_text(encoding="utf-8"))}
+    folder = Path(tb.__file__).parent / "lang"
+    raised = {c for f in folder.rglob("*.py") for c in re.findall(r'"(E33\d)"', f.read_text(encoding="utf-8"))}
     page = (Path(__file__).parents[2] / "docs" / "errors" / "reference.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^## (E\d+)$", page, re.M)) == raised

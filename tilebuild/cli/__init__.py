@@ -20,6 +20,7 @@ COMMANDS = {
     "build": "build and judge a project's kernels, and say where the files are",
     "check": "judge plans: of a wheel, a build or a package, or files that tilebuild did not make",
     "plan": "show what is physical about kernels: buffers, memory, instructions",
+    "mlir": "show kernels in the tile dialect, as MLIR text",
     "doctor": "show which compilers and devices this machine has, and what is missing",
     "toolchain": "make a CMake toolchain file or a Meson cross file for another machine",
     "why": "show which build of each kernel this machine runs, and why not the others",
