@@ -612,7 +612,7 @@ CASES = [
         "Y[i, j] = «X[i, j][0, 0]»",
         "E205",
         "f32 tile [4, 8] cannot be indexed",
-        "x.tiles(BM, BN)[i, j]",
+        "a tile is used whole: load the part of the array, x.tiles(BM, BN)[i, j]",
     ),
     Case(
         "transpose of a scalar",
@@ -792,6 +792,7 @@ CASES = [
         "Y[i, j] = «X[i]»",
         "E211",
         "a tile space of 2 dimension(s) takes as many indices, found 1",
+        "one index a dimension: X[i, j]",
     ),
     Case(
         "extent of a float",

@@ -326,6 +326,8 @@ class ExpressionLowering(OperandLowering):
                 chosen: Value = value[index]
                 return chosen
         fix = "x.tiles(BM, BN)[i, j]" if isinstance(value, SSAValue) else ""
+        if isinstance(value, SSAValue) and isinstance(value.type, TileType):
+            fix = "a tile is used whole: load the part of the array, x.tiles(BM, BN)[i, j]"
         raise self.fail("E205", f"{show(value)} cannot be indexed", node, fix)
 
     def indices(self, node: ast.Subscript) -> list[Expr]:
@@ -345,6 +347,7 @@ class ExpressionLowering(OperandLowering):
     def place(self, space: TileSpace, indices: list[Expr], node: ast.AST) -> tuple[Expr, Expr]:
         if len(indices) != space.rank:
             message = f"a tile space of {space.rank} dimension(s) takes as many indices, found {len(indices)}"
-            raise self.fail("E211", message, node)
+            form = "X[i, j]" if space.rank == 2 else "X[j]"
+            raise self.fail("E211", message, node, f"one index a dimension: {form}")
         row, col = indices if space.rank == 2 else (const(0), indices[0])
         return row * space.shape[0], col * space.shape[1]
