@@ -9,6 +9,7 @@ gives up after a fixed amount of work.
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
@@ -33,7 +34,26 @@ _STEPS = 1000  # summands looked at in one proof; real indices need fewer than f
 
 def nonnegative(e: ExprLike, ranges: Ranges) -> bool:
     """True if `e >= 0` for every value its symbols may take."""
-    return _Proof(ranges).holds(Expr.of(e), _DEPTH)
+    e = Expr.of(e)
+    return e.value >= 0 if e.is_const else _proved(e, _reachable(e, ranges))
+
+
+@functools.lru_cache(maxsize=8192)  # a kernel's rules ask the same again and again
+def _proved(e: Expr, known: tuple[tuple[str, Range], ...]) -> bool:
+    return _Proof(dict(known)).holds(e, _DEPTH)
+
+
+def _reachable(e: Expr, ranges: Ranges) -> tuple[tuple[str, Range], ...]:
+    """The ranges of the expression's symbols and of those that they name, in order of declaration."""
+    found: set[str] = set()
+    pending = list(e.symbols)
+    while pending:
+        name = pending.pop()
+        if name not in found and name in ranges:
+            found.add(name)
+            r = ranges[name]
+            pending += [s for end in (r.lo, r.hi, r.multiple) if end is not None for s in end.symbols]
+    return tuple((name, r) for name, r in ranges.items() if name in found)
 
 
 def at_most(a: ExprLike, b: ExprLike, ranges: Ranges) -> bool:
