@@ -23,7 +23,7 @@ M, N, K = tb.dims("M N K")
 @tb.kernel
 def everything(x: tb.In[tb.f32, M, N], v: tb.In[tb.f32, N], q: tb.In[tb.f32, K, M, N], y: tb.Out[tb.f32, M, N],
                h: tb.InOut[tb.f32, N], z: tb.InOut[tb.f32, M, N], s: tb.f32, *, BM: tb.Const = 4, BN: tb.Const = 8):
-    i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN))
+    i, j = tb.program(tb.cdiv(M, BM), tb.cdiv(N, BN)); tb.assume(i < M)
     X, A = x.tiles(BM, BN), q[0].T.tiles(BN, BM)
     m = tb.full((BM, 1), s)
     for c in tb.pipeline(tb.cdiv(N, BN), stages=2):

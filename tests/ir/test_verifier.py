@@ -188,6 +188,12 @@ def test_facts(fact: str, lo: str, hi: str | None) -> None:
     assert ranges == {"N": Range(parse(lo), None if hi is None else parse(hi))}
 
 
+@pytest.mark.parametrize(("requires", "expected"), [("", ["E312"]), ("(M + 3) // 4 - N + 1 <= 0", [])])
+def test_an_assumption_needs_its_guard(requires: str, expected: list[str]) -> None:
+    line = '  "tile.assume"() <{facts = ["i + 1 < N"]}> : () -> ()\n'
+    assert [c for c in codes(line + store(), requires and f'"{requires}"') if c == "E312"] == expected
+
+
 @pytest.mark.parametrize(
     ("fact", "expected"),
     [

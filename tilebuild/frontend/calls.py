@@ -27,6 +27,7 @@ from tilebuild.frontend.values import (
 from tilebuild.frontend.views import entries_text
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
+    AssumeOp,
     BinaryOp,
     CastOp,
     DotOp,
@@ -37,8 +38,9 @@ from tilebuild.ir.dialect import (
     ReduceOp,
     SelectOp,
     UnaryOp,
+    _ViewOp,
 )
-from tilebuild.ir.facts import facts_to_ranges
+from tilebuild.ir.facts import facts_to_ranges, guards
 from tilebuild.ir.infer import dtype_of
 from tilebuild.ir.types import TileType
 from tilebuild.optable import OPS, conversion
@@ -130,6 +132,30 @@ class CallLowering(IndirectLowering):
             for fact in facts:
                 self.builder.require(fact)
             facts_to_ranges(facts, self.builder.ranges)
+        return None
+
+    def assume(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
+        """Conditions that may have program ids: a launch checks what implies them for every program."""
+        fix = "tb.assume(i * 2 + 1 < tb.cdiv(N, BN))"
+        facts: list[str] = []
+        for value in args:
+            if keywords or not isinstance(value, Condition) or not value.symbols <= set(self.builder.ranges):
+                raise self.fail("E117", "tb.assume takes comparisons of dimensions and program ids", node, fix)
+            for p in value.predicates:
+                needed = guards(p, self.builder.dims, self.builder.ranges)
+                if needed is None:
+                    message = f"{p} cannot be checked at a launch: no condition on dimensions is found that implies it"
+                    raise self.fail("E117", message, node, "tb.require a condition on dimensions")
+                for guard in needed:
+                    if guard.left.is_const:
+                        raise self.fail("E117", f"{p} is false in some program of every call", node)
+                    self.builder.require(str(guard))
+                facts.append(str(p))
+        before = [op for op in self.builder.top.ops if not isinstance(op, (ProgramOp, AssumeOp, _ViewOp))]
+        if self.builder.block is not self.builder.top or before or not self.builder.top.ops:
+            raise self.fail("E117", "tb.assume stands after tb.program, before what is computed", node, fix)
+        self.builder.add(AssumeOp(facts))
+        facts_to_ranges(facts, self.builder.ranges)
         return None
 
     def ceiling_division(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
@@ -307,6 +333,7 @@ _Construct = Callable[[CallLowering, list[Value], dict[str, Value], ast.Call], V
 _CONSTRUCTS: Mapping[str, _Construct] = {
     "program": CallLowering.program,
     "require": CallLowering.require,
+    "assume": CallLowering.assume,
     "cdiv": CallLowering.ceiling_division,
     "range": CallLowering.iteration,
     "pipeline": CallLowering.iteration,

@@ -27,11 +27,12 @@ from tilebuild.ir.compute import (
 )
 from tilebuild.ir.indirect import AtomicAddOp, GatherOp, ScatterOp
 from tilebuild.ir.memory import LoadOp, StoreOp, ViewColumnOp, ViewIndexOp, ViewTransposeOp, WindowOp, _ViewOp
-from tilebuild.ir.structure import ForOp, FuncOp, ProgramOp, YieldOp
+from tilebuild.ir.structure import AssumeOp, ForOp, FuncOp, ProgramOp, YieldOp
 from tilebuild.ir.types import TileType, ViewType
 
 __all__ = [
     "OPERATIONS",
+    "AssumeOp",
     "AtomicAddOp",
     "BinaryOp",
     "CastOp",
@@ -64,9 +65,9 @@ __all__ = [
 ]
 
 OPERATIONS: list[type[Operation]] = [
-    FuncOp, ProgramOp, YieldOp, ForOp, ViewTransposeOp, ViewColumnOp, ViewIndexOp, LoadOp, WindowOp, StoreOp,
-    ConstantOp, IndexOp, FullOp, IotaOp, UnaryOp, BinaryOp, SelectOp, CastOp, ReduceOp, DotOp, TransposeOp, FillOp,
-    NarrowOp, GatherOp, ScatterOp, AtomicAddOp,
+    FuncOp, ProgramOp, AssumeOp, YieldOp, ForOp, ViewTransposeOp, ViewColumnOp, ViewIndexOp, LoadOp, WindowOp,
+    StoreOp, ConstantOp, IndexOp, FullOp, IotaOp, UnaryOp, BinaryOp, SelectOp, CastOp, ReduceOp, DotOp, TransposeOp,
+    FillOp, NarrowOp, GatherOp, ScatterOp, AtomicAddOp,
 ]  # fmt: skip
 
 Tile = Dialect("tile", OPERATIONS, [TileType, ViewType])

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping, Sequence
+from collections.abc import Collection, MutableMapping, Sequence
 from dataclasses import replace
 
 from tilebuild.ir.types import TileType
-from tilebuild.plan.bounds import Range, Ranges, at_most
+from tilebuild.plan.bounds import Range, Ranges, at_most, largest
 from tilebuild.plan.expr import Call, Expr, ExprLike, Predicate, Sym, const, emin, parse_predicates
 
 
@@ -69,6 +69,24 @@ def _narrow(name: str, op: str, limit: Expr, ranges: MutableMapping[str, Range])
 
 
 _MIRRORED = {"<=": ">=", "<": ">", ">=": "<=", ">": "<", "==": "==", "!=": "!="}
+
+
+def guards(p: Predicate, dims: Collection[str], ranges: Ranges) -> list[Predicate] | None:
+    """Conditions on dimensions alone under which the predicate holds for all ids; None where none is found."""
+    forms = {"<=": (1, 0), "<": (1, 1), ">=": (-1, 0), ">": (-1, 1), "==": (0, 0)}
+    if p.op not in forms:
+        return None
+    sign, more = forms[p.op]
+    difference = p.left - p.right
+    found = []
+    for e in [sign * difference + more] if sign else [difference, -difference]:  # e <= 0
+        if at_most(e, 0, ranges):
+            continue
+        most = largest(e, dims, ranges)
+        if most is None:
+            return None
+        found.append(Predicate("<=", most, const(0)))
+    return found
 
 
 def fixed(ranges: Ranges) -> dict[str, ExprLike]:

@@ -22,7 +22,7 @@ from tilebuild.ir import infer
 from tilebuild.ir.base import TileOp, integer, text
 from tilebuild.ir.infer import RuleError
 from tilebuild.ir.types import TileType, ViewType, parse_expr
-from tilebuild.plan.expr import Expr, parse_predicates
+from tilebuild.plan.expr import Expr, Predicate, parse_predicates
 
 
 @irdl_op_definition
@@ -130,6 +130,25 @@ class ProgramOp(TileOp):
     @property
     def grid(self) -> list[tuple[str, Expr]]:
         return [(i.data, parse_expr(e.data)) for i, e in zip(self.ids, self.extents)]
+
+
+@irdl_op_definition
+class AssumeOp(TileOp):
+    """Facts on program ids and dimensions, which conditions in the kernel's `requires` imply for every program. They
+    stand before everything that computes."""
+
+    name = "tile.assume"
+    facts = prop_def(ArrayAttr[StringAttr])
+
+    def __init__(self, facts: Sequence[str]) -> None:
+        super().__init__(properties={"facts": ArrayAttr(StringAttr(f) for f in facts)})
+
+    @property
+    def predicates(self) -> list[Predicate]:
+        return [p for f in self.facts for p in parse_predicates(f.data)]
+
+    def check(self) -> None:
+        self.predicates  # noqa: B018
 
 
 @irdl_op_definition

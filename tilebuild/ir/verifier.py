@@ -14,6 +14,7 @@ from xdsl.ir import Block, BlockArgument, Operation, SSAValue
 from tilebuild.diagnostics import Diagnostic
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
+    AssumeOp,
     AtomicAddOp,
     ForOp,
     FuncOp,
@@ -29,7 +30,7 @@ from tilebuild.ir.dialect import (
     WindowOp,
     _ViewOp,
 )
-from tilebuild.ir.facts import facts_to_ranges
+from tilebuild.ir.facts import facts_to_ranges, guards
 from tilebuild.ir.injective import Coordinate, covered, determined
 from tilebuild.ir.spans import span_of
 from tilebuild.ir.types import TileType, ViewType, parse_expr
@@ -136,6 +137,8 @@ class _Verifier:
             if isinstance(op, ProgramOp):
                 self.ids = op.grid
                 ranges |= {name: Range(const(0), extent - 1) for name, extent in op.grid}
+            elif isinstance(op, AssumeOp):
+                self.assumption(op, ranges)
             elif isinstance(op, ForOp):
                 lower, upper = op.bounds
                 self.block(op.body.block, {**ranges, op.id.data: Range(lower, upper - 1)}, (*loops, op))
@@ -185,6 +188,15 @@ class _Verifier:
                 clip = emin(size, extent - start)
                 if not (at_most(valid, clip, ranges) and at_most(clip, valid, ranges)):
                     self.report("E208", f"the load of {name} claims {valid} valid lanes where the array has {clip}", op)
+
+    def assumption(self, op: AssumeOp, ranges: dict[str, Range]) -> None:
+        """The launch contract implies what is assumed (R09), for every program."""
+        required = {r.data for r in self.func.requires}
+        for p in op.predicates:
+            needed = guards(p, [d.data for d in self.func.dims], ranges)
+            if needed is None or not {str(g) for g in needed} <= required:
+                self.report("E312", f"the assumption {p} is not implied by what a launch checks", op, "tb.require(...)")
+        facts_to_ranges([f.data for f in op.facts], ranges)
 
     def columns(self, op: GatherOp | ScatterOp, ranges: Ranges) -> None:
         """R09 of rows that the data names: their columns, and the leading indices of the array."""
@@ -312,9 +324,10 @@ class _Verifier:
             if scale * size != start or scale in counts:
                 return False
             counts[scale] = count
+        runs = {**ranges, **{name: Range(const(0), extent - 1) for name, extent in self.ids}}
         free = {sym(name) for name in ({name for name, _ in self.ids} | set(access.ids))}
         for id, count in covered(counts).items():
-            if id not in free or ranges[str(id)] != Range(const(0), count - 1):
+            if id not in free or runs[str(id)] != Range(const(0), count - 1):
                 return False
         for loop in access.loops:
             lower, upper = loop.bounds
@@ -331,6 +344,8 @@ def _expressions(op: Operation) -> Iterator[Expr]:
         views = [t for t in op.body.block.arg_types if isinstance(t, ViewType)]
         yield from (e for t in views for e in (*t.dims, *t.strides, t.offset))
         yield from (e for fact in op.requires for p in parse_predicates(fact.data) for e in (p.left, p.right))
+    elif isinstance(op, AssumeOp):
+        yield from (e for p in op.predicates for e in (p.left, p.right))
     elif isinstance(op, ProgramOp):
         yield from (extent for _, extent in op.grid)
     elif isinstance(op, ForOp):

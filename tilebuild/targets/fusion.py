@@ -16,6 +16,7 @@ from xdsl.ir import Block, BlockArgument, Operation, OpResult, SSAValue
 
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
+    AssumeOp,
     AtomicAddOp,
     BinaryOp,
     CastOp,
@@ -46,6 +47,9 @@ from tilebuild.ir.types import TileType, ViewType
 from tilebuild.plan.bounds import Range, nonnegative
 from tilebuild.plan.expr import Expr, const, emin
 
+_NOT_SCHEDULED = (
+    ProgramOp, AssumeOp, _ViewOp, NarrowOp, ConstantOp, IndexOp, FullOp, IotaOp, WindowOp, YieldOp,
+)  # fmt: skip
 Lanes = tuple[tuple[int, int], tuple[Expr, Expr]]  # extents and valid region
 
 
@@ -162,7 +166,9 @@ def _ranges(func: FuncOp) -> dict[str, Range]:
     """What is known of the symbols that a kernel's accesses use, outside of loops."""
     found = {d.data: Range(const(1)) for d in func.dims}
     facts_to_ranges([r.data for r in func.requires], found)
-    return found | {name: Range(const(0), extent - 1) for name, extent in func.program.grid}
+    found |= {name: Range(const(0), extent - 1) for name, extent in func.program.grid}
+    facts_to_ranges([f.data for op in func.body.walk() if isinstance(op, AssumeOp) for f in op.facts], found)
+    return found
 
 
 class _Scheduler:
@@ -178,7 +184,9 @@ class _Scheduler:
         return items
 
     def operation(self, op: Operation, items: list[Item]) -> None:
-        if isinstance(op, (ProgramOp, _ViewOp, NarrowOp, ConstantOp, IndexOp, FullOp, IotaOp, WindowOp, YieldOp)):
+        if isinstance(
+            op, (ProgramOp, AssumeOp, _ViewOp, NarrowOp, ConstantOp, IndexOp, FullOp, IotaOp, WindowOp, YieldOp)
+        ):
             return
         if len(op.results) == 1 and op.results[0] not in self.live and not isinstance(op, ForOp):
             return

@@ -10,6 +10,7 @@ from tilebuild.ir.spans import span_of
 
 # operation of the dialect -> what it is called, what to do without it
 OPTIONAL: Mapping[str, tuple[str, str]] = {
+    "tile.assume": ("assumptions", "tb.require conditions on dimensions, or build the kernel for cpu"),
     "tile.gather": ("gathers", "build the kernel for cpu"),
     "tile.scatter": ("scatters", "build the kernel for cpu"),
     "tile.atomic_add": ("atomic additions", "add up in one program, or build the kernel for cpu"),

@@ -12,6 +12,8 @@ import pytest
 from bf16_arrays import BF16
 from kernel_package import Package
 
+from tilebuild.diagnostics import TilebuildError
+
 HERE = Path(__file__).parent
 
 
@@ -88,8 +90,26 @@ def test_windows_of_bf16(windows: Package, size: tuple[int, int]) -> None:
         np.testing.assert_array_equal(y, expected.astype(np.float32))
 
 
+@pytest.mark.parametrize(("m", "n"), [(1, 17), (16, 32), (13, 27), (9, 40)])
+def test_what_is_assumed(windows: Package, m: int, n: int) -> None:
+    x = normal(n)
+    expected = np.pad(x[16:], (0, max(0, m + 16 - n)), constant_values=-1)[:m]
+    for how in hows(windows):
+        np.testing.assert_array_equal(windows.run("ahead", x, how=how, dims={"M": m})[0], expected, err_msg=how)
+
+
+@pytest.mark.parametrize(("m", "n"), [(1, 16), (17, 32), (100, 8)])
+def test_a_launch_that_breaks_an_assumption_is_refused(windows: Package, m: int, n: int) -> None:
+    kernel = windows.kernel("ahead")
+    for call in (kernel, kernel.reference):
+        y = np.full(m, 7, np.float32)
+        with pytest.raises(TilebuildError, match="E820"):
+            call(normal(n), y)
+    assert windows.entry("ahead")["requires"] == ["(M + 7) // 8 - ((N + 7) // 8) + 2 <= 0"]
+
+
 def test_every_window_is_proved(windows: Package) -> None:
     """The oracle, which knows no windows but only the boxes that are read, finds each inside its array."""
     builds = [b for k in windows.built.manifest["kernels"] for v in k["variants"] for b in v["builds"]]
-    assert len(builds) == 5
+    assert len(builds) == 6
     assert {b["verdict"]["outcome"] for b in builds} == {"proved"}

@@ -40,6 +40,14 @@ def require(*conditions: Any) -> None:
             fail("E820", f"{launch.call.function.__name__} requires this, and condition {n} of it does not hold")
 
 
+def assume(*conditions: Any) -> None:
+    """What the contract of a launch implies for every program (E820)."""
+    launch = _running("assume")
+    for n, condition in enumerate(conditions, 1):
+        if not condition:
+            fail("E820", f"{launch.call.function.__name__} assumes this, and condition {n} of it does not hold")
+
+
 def full(shape: Any, value: Any, dtype: Any = f32) -> Tile:
     """A fully valid tile with `value` in every lane."""
     name = dtype_name(dtype)

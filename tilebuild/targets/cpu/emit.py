@@ -85,8 +85,16 @@ class _Function:
                 self.whole(item)
             elif item.region.kind == "nest":
                 NestEmitter(self.plan, item, self.lines).run()
+            elif item.region.kind == "branch":
+                self.branch(item)
             else:
                 self.loop(item)
+
+    def branch(self, node: Node) -> None:
+        when = [f"{expression(p.left)} {p.op} {expression(p.right)}" for p in node.region.when]
+        self.lines.open(f"if ({' && '.join(when)}) {{", node.region.span)
+        self.items(node.items)
+        self.lines.close()
 
     def loop(self, node: Node) -> None:
         r = node.region

@@ -14,6 +14,7 @@ from xdsl.ir import BlockArgument, Operation, SSAValue
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
+    AssumeOp,
     AtomicAddOp,
     ConstantOp,
     DotOp,
@@ -101,7 +102,9 @@ class _Lowering:
         self.parameters()
         items = schedule(func)
         self.find_kept(items)
-        self.items(items, 0)
+        assumed = [p for op in func.body.walk() if isinstance(op, AssumeOp) for p in op.predicates]
+        # the contract implies them; where they stand in the plan, whoever judges it may use them too
+        self.items(items, self.region("branch", 0, when=tuple(assumed)) if assumed else 0)
         grid = func.program.grid
         return Plan(
             target="cpu",
