@@ -31,7 +31,7 @@ class Op:
     on the reference path, applied in the operand's dtype. `accuracy`: "exact", "rounded" (correctly rounded once) or
     "ulp" (within the few units in the last place that the target states). `meaning` is one line for the reference
     page, `instead` what to write on a target that lacks it. `targets` are the exceptions to "for every dtype on cpu,
-    gpu and spirv, for none elsewhere"."""
+    gpu and spirv, for none elsewhere", by target or, where it matters, by `target:architecture`."""
 
     name: str
     kind: str
@@ -43,9 +43,10 @@ class Op:
     instead: str = ""
     targets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NONE)
 
-    def on(self, target: str) -> tuple[str, ...]:
-        """The dtypes for which a target has the operation."""
-        return self.targets.get(target, self.dtypes if target in _GENERAL else ())
+    def on(self, target: str, arch: str = "") -> tuple[str, ...]:
+        """The dtypes for which a target, or one architecture of it, has the operation."""
+        general = self.dtypes if target in _GENERAL else ()
+        return self.targets.get(f"{target}:{arch}", self.targets.get(target, general))
 
 
 # How the valid region of a result follows from those of the operands, by kind.
@@ -56,9 +57,8 @@ VALID: Mapping[str, str] = {
     "reduce": "over valid lanes only; the axis stays with extent 1, the other one stays as valid as it was",
     "scan": "that of the operand; only valid lanes are seen",
 }
-ACCURACY: Mapping[str, str] = {
-    "exact": "exact", "rounded": "integers exact, f32 rounded once", "ulp": "integers exact, f32 see accuracy.md",
-}  # fmt: skip
+# What an accuracy class says of f32; integers are exact.
+ACCURACY: Mapping[str, str] = {"exact": "exact", "rounded": "rounded once", "ulp": "a few ulp, as accuracy.md says"}
 
 
 def _table(*ops: Op) -> Mapping[str, Op]:
@@ -109,8 +109,10 @@ OPS: Mapping[str, Op] = _table(
     ),
     Op("maximum", "binary", NUMBERS, "maximum", meaning="the greater one; NaN wins", targets=_PTO),
     Op("minimum", "binary", NUMBERS, "minimum", meaning="the lesser one; NaN wins", targets=_PTO),
-    Op("and", "binary", BITS, "bitwise_and", meaning="bit by bit, or both", instead="tb.minimum of 0 and 1"),
-    Op("or", "binary", BITS, "bitwise_or", meaning="bit by bit, or either", instead="tb.maximum of 0 and 1"),
+    Op("and", "binary", BITS, "bitwise_and", meaning="bit by bit, or both", instead="tb.minimum of 0 and 1",
+        targets={"pto:a5": ("i32",)},),
+    Op("or", "binary", BITS, "bitwise_or", meaning="bit by bit, or either", instead="tb.maximum of 0 and 1",
+        targets={"pto:a5": ("i32",)},),
     Op("xor", "binary", BITS, "bitwise_xor", meaning="bit by bit, or just one", instead="arithmetic on i32"),
     Op(
         "shl", "binary", INTEGERS, "left_shift", meaning="a shifted left by the low five bits of b",
@@ -136,6 +138,37 @@ OPS: Mapping[str, Op] = _table(
     ),
 )  # fmt: skip
 
+
+@dataclass(frozen=True)
+class Composite:
+    """What is written in the language: `targets` as in `Op`. Meaning and accuracy are its docstring's."""
+
+    dtypes: tuple[str, ...] = FLOATS
+    targets: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: _NONE)
+
+    def on(self, target: str, arch: str = "") -> tuple[str, ...]:
+        """The dtypes for which a target, or one architecture of it, has everything that it is made of."""
+        return self.targets.get(target, self.dtypes if target in _GENERAL else ())
+
+
+_ON_PTO = Composite(targets=_PTO_F32)
+COMPOSITES: Mapping[str, Composite] = {
+    **dict.fromkeys(("sign",), Composite(("f32", "i32"))),
+    **dict.fromkeys(("isnan", "argmax", "argmin"), Composite(NUMBERS)),
+    **dict.fromkeys(("clamp", "fma"), Composite(NUMBERS, _PTO)),
+    **dict.fromkeys(("any", "all"), Composite(("bool",))),
+    **dict.fromkeys(
+        ("isinf", "log1p", "expm1", "pow", "sin", "cos", "atan2", "leaky_relu", "elu", "selu", "logsumexp",
+         "cross_entropy"),
+        Composite(),
+    ),
+    **dict.fromkeys(
+        ("tanh", "erf", "sigmoid", "silu", "relu", "gelu", "gelu_tanh", "softplus", "softsign", "mish", "hardtanh",
+         "hardsigmoid", "hardswish", "square", "scale", "softmax", "log_softmax", "layernorm", "rmsnorm", "rope"),
+        _ON_PTO,
+    ),
+}  # fmt: skip
+
 # What each reduction starts from, by dtype: the value that changes no other one.
 IDENTITY: Mapping[tuple[str, str], str] = {
     ("sum", "f32"): "0.0", ("max", "f32"): "-inf", ("min", "f32"): "inf", ("prod", "f32"): "1.0",
@@ -160,15 +193,17 @@ WIDE: Mapping[str, str] = {"f16": "f32", "bf16": "f32", "i8": "i32", "u8": "i32"
 ROUNDINGS: Mapping[str, str] = {"trunc": "", "nearest": "round", "floor": "floor", "ceil": "ceil"}
 # Composites that bring a number into the range of a narrower dtype, by (what it is computed in, the dtype).
 SATURATED: Mapping[tuple[str, str], str] = {
-    ("f32", "i32"): "_f32_in_i32", ("f32", "u32"): "_f32_in_u32", ("f32", "f16"): "_in_f16", ("f32", "bf16"): "_in_bf16",
+    ("f32", "i32"): "_f32_in_i32", ("f32", "u32"): "_f32_in_u32", ("f32", "f16"): "_in_f16",
+    ("f32", "bf16"): "_in_bf16",
     ("f32", "i8"): "_in_i8", ("f32", "u8"): "_in_u8", ("i32", "i8"): "_in_i8", ("i32", "u8"): "_in_u8",
-    ("i32", "u32"): "_i32_in_u32", ("u32", "i32"): "_u32_in_i32", ("u32", "i8"): "_u32_in_i8", ("u32", "u8"): "_u32_in_u8",
+    ("i32", "u32"): "_i32_in_u32", ("u32", "i32"): "_u32_in_i32", ("u32", "i8"): "_u32_in_i8",
+    ("u32", "u8"): "_u32_in_u8",
 }  # fmt: skip
 
 
 def conversion(source: str, dtype: str, how: str, sat: bool) -> list[tuple[str, str]]:
-    """The steps of `.to(dtype, round=how, sat=sat)`, each a ("cast", dtype), ("unary", operation) or ("composite", name):
-    the same on the reference path and in the compiler. Raises ValueError where there is no such conversion."""
+    """The steps of `.to(dtype, round=how, sat=sat)`, each a ("cast", dtype), ("unary", operation) or ("composite",
+    name): the same on the reference path and in the compiler. Raises ValueError where there is no such conversion."""
     wide = WIDE.get(source, source)
     target = WIDE.get(dtype, dtype)
     to_integer = wide == "f32" and target in INTEGERS

@@ -172,7 +172,7 @@ def atan2(y: tb.Tile, x: tb.Tile) -> tb.Tile:
     return tb.where(y < 0.0, -r, r)
 
 
-# -- saturating conversions: `.to(dtype, sat=True)`; NaN becomes 0 in an integer -----------------------------------------
+# -- saturating conversions: `.to(dtype, sat=True)`; a NaN becomes 0 in an integer ------------------------------------
 
 
 @tb.fn

@@ -49,6 +49,10 @@ def _rest(_: Array, x: Array, y: Array) -> Array:
     return 2.0**-23 * np.abs(x) + 2.0**-24 * np.abs(y)
 
 
+def _turned(_: Array, x: Array, y: Array) -> Array:
+    return (np.abs(x) + np.abs(y)) * 2.0**-22
+
+
 def _erf(x: Array) -> Array:
     return np.vectorize(math.erf)(x)
 
@@ -106,8 +110,8 @@ POINTWISE = [
     Case("hardswish", "tb.hardswish(a)", lambda x, _: x * np.clip(x + 3, 0, 6) / 6, of_x(2.0**-22)),
     Case("square", "tb.square(a)", lambda x, _: x * x, ulps(0.5)),
     Case("scale", "tb.scale(a, 0.3)", lambda x, _: x * float(np.float32(0.3)), ulps(0.5)),
-    Case("rope_a", "tb.rope(a, b, tb.cos(b), tb.sin(b))[0]", lambda x, y: x * np.cos(y) - y * np.sin(y), lambda _, x, y: (np.abs(x) + np.abs(y)) * 2.0**-22),
-    Case("rope_b", "tb.rope(a, b, tb.cos(b), tb.sin(b))[1]", lambda x, y: y * np.cos(y) + x * np.sin(y), lambda _, x, y: (np.abs(x) + np.abs(y)) * 2.0**-22),
+    Case("rope_a", "tb.rope(a, b, tb.cos(b), tb.sin(b))[0]", lambda x, y: x * np.cos(y) - y * np.sin(y), _turned),
+    Case("rope_b", "tb.rope(a, b, tb.cos(b), tb.sin(b))[1]", lambda x, y: y * np.cos(y) + x * np.sin(y), _turned),
 ]  # fmt: skip
 
 ROWS = [
