@@ -538,6 +538,27 @@ CASES = [
         "tb.iota takes a positive count known while building and an axis, 0 or 1",
     ),
     Case(
+        "slice of lanes that may not be there",
+        "Y[i, j] = «tb.slice(X[i, j], (0, 4), (BM, 4))»",
+        "E208",
+        "a slice moves columns of f32 tile [4, 8], of which min(8, N - 8*j) are valid",
+        "make it fully valid first: .fill(0.0)",
+    ),
+    Case(
+        "reshape to another count",
+        "Y[i, j] = «tb.reshape(X[i, j].fill(0.0), (BM, 9))»",
+        "E203",
+        "f32 tile [4, 8] reshaped to [4, 9]",
+        "give as many lanes as before",
+    ),
+    Case(
+        "rounding that does not exist",
+        'Y[i, j] = «X[i, j].to(tb.i32, round="up")».to(tb.f32)',
+        "E204",
+        "a conversion from f32 to i32 does not round by 'up' (floats to integers: 'trunc', 'nearest', 'floor', 'ceil')",
+        't.to(tb.i32, round="nearest", sat=True)',
+    ),
+    Case(
         "operator without an operation",
         "Y[i, j] = «X[i, j] is X[i, j]»",
         "E204",

@@ -33,6 +33,22 @@ _TITLES = {
     "unary": "One operand", "binary": "Two operands", "compare": "Comparisons, which give bool",
     "reduce": "Over an axis: `t.sum(1)` or `tb.sum(t, 1)`",
 }  # fmt: skip
+_SHAPES = """\
+## Moving lanes
+
+Exact, for every dtype; on the cpu target, and the transpose of an array, `x.T`, on all. An axis on which lanes move has
+to be fully valid (`t.fill(0.0)` makes it so), the other one stays as valid as it was.
+
+| | result |
+|---|---|
+| `t.T` | transposed; the valid region too |
+| `tb.slice(t, (row, col), (rows, cols))` | the box of these extents that starts there |
+| `tb.concat(a, b, ..., axis=1)` | tiles side by side along an axis |
+| `tb.interleave(a, b)` | the columns of two tiles by turns, a's first |
+| `tb.reshape(t, (rows, cols))` | the same lanes, row after row, in rows of another length |
+
+gpu, spirv and pto stop with E402: cut the array into other tiles instead, `x.tiles(BM, BN // 2)`.
+"""
 _CONVERSIONS = """\
 ## Conversions: `t.to(dtype, round="trunc", sat=False)`
 
@@ -43,7 +59,7 @@ Between all dtypes; the valid region stays. Floats are `f32 f16 bf16`, integers 
 | floats | integers | by `round`: `"trunc"` (towards zero), `"nearest"` (halves to even), `"floor"`, `"ceil"` |
 | floats | integers, out of range | with `sat=True` its end, for NaN 0; else not defined (E331 on `.reference`) |
 | integers | integers | the low bits; with `sat=True` the end of the range |
-| `f32`, or integers through it | `f16 bf16` | the nearest, halves to even; ±∞ beyond the largest, or it with `sat=True` |
+| `f32`, or integers by way of it | `f16 bf16` | the nearest; beyond the largest ±∞, or it with `sat=True` |
 | integers | `f32` | the nearest |
 | numbers | `bool` | whether it is not 0 |
 | `bool` | numbers | 0 or 1 |
@@ -58,7 +74,7 @@ def page() -> str:
     parts = [_HEAD]
     for kind, title in _TITLES.items():
         parts += _section(title, [op for op in OPS.values() if op.kind == kind])
-    return "\n".join([*parts, *_choice(), *_composites(), _CONVERSIONS])
+    return "\n".join([*parts, *_choice(), *_composites(), _CONVERSIONS, _SHAPES])
 
 
 def spelling(op: Op) -> str:

@@ -30,13 +30,17 @@ from tilebuild.ir.dialect import (
     AssumeOp,
     BinaryOp,
     CastOp,
+    ConcatOp,
     DotOp,
     FillOp,
     FullOp,
+    InterleaveOp,
     IotaOp,
     ProgramOp,
     ReduceOp,
+    ReshapeOp,
     SelectOp,
+    SliceOp,
     UnaryOp,
     _ViewOp,
 )
@@ -254,6 +258,30 @@ class CallLowering(IndirectLowering):
             )
         return self.built(ReduceOp(name, self.ssa(bound["x"], node), axis % 2))
 
+    # -- shapes ---------------------------------------------------------------------------------
+
+    def slice(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
+        bound = self.bind(node, args, keywords, ["x", "start", "shape"])
+        start = bound["start"]
+        if not isinstance(start, tuple) or len(start) != 2 or not all(type(v) is int for v in start):
+            message = f"a slice starts at two integers known while building, found {entries_text(start)}"
+            raise self.fail("E203", message, node, "tb.slice(t, (0, 8), (BM, 8))")
+        return self.built(SliceOp(self.ssa(bound["x"], node), start, self.shape(bound["shape"], node)))
+
+    def concat(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
+        axis = keywords.pop("axis", 1)
+        if keywords or type(axis) is not int:
+            raise self.fail("E116", "tb.concat takes tiles and axis=0 or axis=1", node, "tb.concat(a, b, axis=1)")
+        return self.built(ConcatOp([self.ssa(a, node) for a in args], axis))
+
+    def interleave(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
+        bound = self.bind(node, args, keywords, ["a", "b"])
+        return self.built(InterleaveOp(self.ssa(bound["a"], node), self.ssa(bound["b"], node)))
+
+    def reshape(self, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
+        bound = self.bind(node, args, keywords, ["x", "shape"])
+        return self.built(ReshapeOp(self.ssa(bound["x"], node), self.shape(bound["shape"], node)))
+
     # -- methods and helpers --------------------------------------------------------------------
 
     def method(self, method: Method, args: list[Value], keywords: dict[str, Value], node: ast.Call) -> Value:
@@ -348,6 +376,10 @@ _CONSTRUCTS: Mapping[str, _Construct] = {
     "scatter": CallLowering.scatter,
     "scatter_rows": CallLowering.scatter_rows,
     "atomic_add": CallLowering.atomic_add,
+    "slice": CallLowering.slice,
+    "concat": CallLowering.concat,
+    "interleave": CallLowering.interleave,
+    "reshape": CallLowering.reshape,
     "min": lambda self, a, k, n: self.extreme("min", a, k, n),
     "max": lambda self, a, k, n: self.extreme("max", a, k, n),
 }

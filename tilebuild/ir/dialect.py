@@ -27,6 +27,7 @@ from tilebuild.ir.compute import (
 )
 from tilebuild.ir.indirect import AtomicAddOp, GatherOp, ScatterOp
 from tilebuild.ir.memory import LoadOp, StoreOp, ViewColumnOp, ViewIndexOp, ViewTransposeOp, WindowOp, _ViewOp
+from tilebuild.ir.shape import ConcatOp, InterleaveOp, ReshapeOp, ShapeOp, SliceOp
 from tilebuild.ir.structure import AssumeOp, ForOp, FuncOp, ProgramOp, YieldOp
 from tilebuild.ir.types import TileType, ViewType
 
@@ -36,6 +37,7 @@ __all__ = [
     "AtomicAddOp",
     "BinaryOp",
     "CastOp",
+    "ConcatOp",
     "ConstantOp",
     "DotOp",
     "FillOp",
@@ -44,13 +46,17 @@ __all__ = [
     "FuncOp",
     "GatherOp",
     "IndexOp",
+    "InterleaveOp",
     "IotaOp",
     "LoadOp",
     "NarrowOp",
     "ProgramOp",
     "ReduceOp",
+    "ReshapeOp",
     "ScatterOp",
     "SelectOp",
+    "ShapeOp",
+    "SliceOp",
     "StoreOp",
     "Tile",
     "TileOp",
@@ -67,7 +73,7 @@ __all__ = [
 OPERATIONS: list[type[Operation]] = [
     FuncOp, ProgramOp, AssumeOp, YieldOp, ForOp, ViewTransposeOp, ViewColumnOp, ViewIndexOp, LoadOp, WindowOp,
     StoreOp, ConstantOp, IndexOp, FullOp, IotaOp, UnaryOp, BinaryOp, SelectOp, CastOp, ReduceOp, DotOp, TransposeOp,
-    FillOp, NarrowOp, GatherOp, ScatterOp, AtomicAddOp,
+    FillOp, NarrowOp, GatherOp, ScatterOp, AtomicAddOp, SliceOp, ConcatOp, InterleaveOp, ReshapeOp,
 ]  # fmt: skip
 
 Tile = Dialect("tile", OPERATIONS, [TileType, ViewType])

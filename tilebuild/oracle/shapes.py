@@ -199,6 +199,28 @@ def _dot(op: Operation) -> Iterator[Problem]:
         yield _dtype(f"has operands of dtypes {kinds[0]}, {kinds[1]} and an accumulator of {kinds[2]}, {kinds[3]}")
 
 
+def _interleave(op: Operation) -> Iterator[Problem]:
+    """Two operands by turns of columns: the result has those of both."""
+    (rows, columns) = op.result.lanes.axes
+    for k, operand in enumerate(op.reads):
+        yield from _agree(op, operand.lanes.axes[0], rows, f"operand {k} has other rows", f"rows of operand {k}")
+        given = operand.lanes.axes[1]
+        if given.size * 2 != columns.size:
+            yield from _sizes(op, given.size * 2, columns.size, f"twice operand {k} is {given.size * 2} columns")
+        else:
+            yield from _valid(op, given.valid * 2, columns.valid, f"{given.valid} columns of operand {k}")
+    yield from _dtypes(op, op.reads)
+
+
+def _reshape(op: Operation) -> Iterator[Problem]:
+    """As many lanes, all of them valid on both sides: where a lane goes depends on how long rows are."""
+    (rows, columns), (new_rows, new_columns) = op.reads[0].lanes.axes, op.result.lanes.axes
+    yield from _sizes(op, rows.size * columns.size, new_rows.size * new_columns.size, "its operand has other lanes")
+    for name, axis in zip(_AXES, (rows, columns)):
+        yield from _valid(op, axis.valid, axis.size, f"{axis.valid} {name}")
+    yield from _dtypes(op, op.reads)
+
+
 _KINDS: Mapping[str, Callable[[Operation], Iterator[Problem]]] = {
     "move": _move,
     "elementwise": _elementwise,
@@ -209,6 +231,8 @@ _KINDS: Mapping[str, Callable[[Operation], Iterator[Problem]]] = {
     "gather": _gather,
     "scatter": _scatter,
     "transpose": _transpose,
+    "interleave": _interleave,
+    "reshape": _reshape,
     "reduce": _reduce,
     "put": _put,
     "dot": _dot,

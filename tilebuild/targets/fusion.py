@@ -35,6 +35,7 @@ from tilebuild.ir.dialect import (
     ReduceOp,
     ScatterOp,
     SelectOp,
+    ShapeOp,
     StoreOp,
     TransposeOp,
     UnaryOp,
@@ -213,6 +214,9 @@ class _Scheduler:
             self.fuse(Step(op.op.data, op, (op.value,), tile_lanes(op.value), op.result), items)
         elif isinstance(op, FillOp):
             self.fuse(Step("fill", op, tuple(op.operands), tile_lanes(op.result), op.result), items)
+        elif isinstance(op, ShapeOp):
+            items.append(Single(Step("box", op, tuple(op.operands), tile_lanes(op.result), op.result)))
+            self.home[op.result] = (items, len(items) - 1)
         elif isinstance(op, (DotOp, TransposeOp)):
             if isinstance(op, DotOp) and accumulator(op) is None:
                 self.fuse(Step("copy", op, (op.acc,), tile_lanes(op.result), op.result), items)

@@ -278,3 +278,26 @@ def pairs_of_rows(x: tb.In[tb.f32, 2 * M, 6], y: tb.Out[tb.f32, M, 6], *, BM: tb
     for half in tb.unroll(2):
         total += x.tiles(BM, 6)[i * 2 + half, 0] * (half + 1)
     y.tiles(BM, 6)[i, 0] = total
+
+
+@tb.kernel
+def moved(
+    x: tb.In[tb.f32, M, 6], y: tb.In[tb.f32, M, 6], s: tb.Out[tb.f32, M, 2], c: tb.Out[tb.f32, M, 15],
+    t: tb.Out[tb.f32, M, 12], *, BM: tb.Const = 4,
+):  # fmt: skip
+    i = tb.program(tb.cdiv(M, BM))
+    a, b = x.tiles(BM, 6)[i, 0], y.tiles(BM, 6)[i, 0]
+    s.tiles(BM, 2)[i, 0] = tb.slice(a + 1.0, (0, 3), (BM, 2))
+    c.tiles(BM, 15)[i, 0] = tb.concat(a, b * 2.0, tb.slice(b, (0, 3), (BM, 3)))
+    t.tiles(BM, 12)[i, 0] = tb.interleave(a, b)
+
+
+@tb.kernel
+def reshaped(
+    x: tb.In[tb.i32, B, 4, 6], r: tb.Out[tb.i32, B, 8, 3], q: tb.Out[tb.i32, B, 2, 12], v: tb.Out[tb.i32, B, 7, 6],
+):  # fmt: skip
+    b = tb.program(B)
+    a = x[b].tiles(4, 6)[0, 0]
+    r[b].tiles(8, 3)[0, 0] = tb.reshape(a, (8, 3))
+    q[b].tiles(2, 12)[0, 0] = tb.reshape(a + 1, (2, 12))
+    v[b].tiles(7, 6)[0, 0] = tb.concat(a, tb.slice(a, (1, 0), (3, 6)), axis=0)

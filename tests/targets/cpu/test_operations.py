@@ -308,7 +308,17 @@ def _heads(x: Array, w: Array) -> tuple[Array, ...]:
     return y, y.sum(-1)
 
 
+def _moved(x: Array, y: Array) -> tuple[Array, ...]:
+    turns = np.stack([x, y], 2).reshape(-1, 12)
+    return x[:, 3:5] + np.float32(1), np.concatenate([x, 2 * y, y[:, 3:]], 1), turns
+
+
 CASES = [
+    Case("moved", lambda m, n: (normal([m, 6], n), normal([m, 6], m)), _moved, 0),
+    Case(
+        "reshaped", lambda m, n: (random("i32", [m, 4, 6], n),),
+        lambda x: (x.reshape(-1, 8, 3), x.reshape(-1, 2, 12) + np.int32(1), np.concatenate([x, x[:, 1:]], 1)),
+    ),
     Case("vector", lambda m, n: (normal([n], n), 0.75), lambda x, s: (x * np.float64(s) + 1,), 1, lambda *_: 4.0),
     Case("transposed_view", lambda m, n: (normal([m, n], n),), lambda x: (x.T,), 0),
     Case("transposed_tile", lambda m, n: (random("i32", [m, n], n),), lambda x: (x.T + np.int32(1),)),

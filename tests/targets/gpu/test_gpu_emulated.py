@@ -26,7 +26,7 @@ from tilebuild.optable import OPS
 SEEDS = (1, 2)  # 1: rows start anywhere; 2: at multiples of 16 bytes
 RANDOM_KERNELS = 24
 # refused, with E402: see test_simt_lower.py
-REFUSED = {"transposed_tile", "one_row_of_columns", "product_of_views"}
+REFUSED = {"moved", "reshaped", "transposed_tile", "one_row_of_columns", "product_of_views"}
 SHAPES = [(1, 1), (1, 17), (3, 5), (5, 31), (9, 131), (33, 1), (6, 301)]
 
 

@@ -12,12 +12,13 @@ from tilebuild.lang.reference import indirect
 from tilebuild.lang.reference.dtypes import NUMPY, dtype_name, scalar
 from tilebuild.lang.reference.errors import fail
 from tilebuild.lang.reference.launch import Launch, current
+from tilebuild.lang.reference.shape import concat, interleave, reshape, slice
 from tilebuild.lang.reference.tile import Tile, describe, dot, elementwise, reduce, where
 from tilebuild.lang.reference.view import tile_shape
 from tilebuild.lang.types import f32
 from tilebuild.optable import OPS
 
-__all__ = ["dot", "where"]
+__all__ = ["concat", "dot", "interleave", "reshape", "slice", "where"]
 
 
 def _running(name: str) -> Launch:

@@ -137,8 +137,33 @@ class _Function:
                 f"{expression(out.valid[0])}, {expression(out.valid[1])});",
                 instr.span,
             )
+        elif instr.op in ("box", "interleave", "reshape"):
+            self.moved(instr)
         else:
             raise AssertionError(f"no C for {instr.op}")
+
+    def moved(self, instr: Instr) -> None:
+        """Lanes to other places: rows and columns from where, how far apart, to where, how far apart."""
+        out = instr.writes[0]
+        rows, cols = (expression(e) for e in out.valid)
+        target = f"b_{out.buffer}"
+        if instr.op == "reshape":  # the rows of a tile lie one after the other
+            self.box(f"{target}, 0, 1", f"b_{instr.reads[0].buffer}, 0, 1", f"1, {rows} * {cols}", instr)
+        elif instr.op == "interleave":
+            for n, read in enumerate(instr.reads):
+                source = f"b_{read.buffer}, {self.cols(read.buffer)}, 1"
+                sizes = f"{rows}, {expression(read.valid[1])}"
+                self.box(f"{target} + {n}, {self.cols(out.buffer)}, 2", source, sizes, instr)
+        else:
+            places = []
+            for access in (out, instr.reads[0]):
+                at = expression(access.rows.start * self.buffers[access.buffer].cols + access.cols.start)
+                places.append(f"b_{access.buffer} + {at}, {self.cols(access.buffer)}, 1")
+            self.box(places[0], places[1], f"{rows}, {cols}", instr)
+
+    def box(self, target: str, source: str, sizes: str, instr: Instr) -> None:
+        suffix = SUFFIXES[self.buffers[instr.writes[0].buffer].dtype]
+        self.lines.add(f"tb_box_{suffix}({target}, {source}, {sizes});", instr.span)
 
     def rows(self, buffer: str) -> str:
         return expression(self.buffers[buffer].rows)

@@ -47,4 +47,15 @@ TB_FN int32_t tb_slot_i32(int64_t slot) { return (int32_t)slot; }
 TB_TRANSPOSE_(float, f32)
 TB_TRANSPOSE_(int32_t, i32)
 
+/* dst[r][c] = src[r][c] of boxes with strides of their own between rows and columns, in elements */
+#define TB_BOX_(T, S)                                                                                                  \
+    TB_FN void tb_box_##S(T *dst, int64_t dst_row, int64_t dst_col, const T *src, int64_t src_row, int64_t src_col,    \
+                          int64_t rows, int64_t cols)                                                                  \
+    {                                                                                                                  \
+        for (int64_t r = 0; r < rows; r++)                                                                             \
+            for (int64_t c = 0; c < cols; c++) dst[r * dst_row + c * dst_col] = src[r * src_row + c * src_col];        \
+    }
+TB_BOX_(float, f32)
+TB_BOX_(int32_t, i32)
+
 #endif

@@ -16,6 +16,7 @@ from tilebuild.ir import infer
 from tilebuild.ir.dialect import (
     AssumeOp,
     AtomicAddOp,
+    ConcatOp,
     ConstantOp,
     DotOp,
     ForOp,
@@ -23,10 +24,13 @@ from tilebuild.ir.dialect import (
     FuncOp,
     GatherOp,
     IndexOp,
+    InterleaveOp,
     IotaOp,
     LoadOp,
     ReduceOp,
     ScatterOp,
+    ShapeOp,
+    SliceOp,
     StoreOp,
     WindowOp,
     _ViewOp,
@@ -337,6 +341,9 @@ class _Lowering:
         span = span_of(step.source, self.file)
         assert step.result is not None
         out = self.access(self.kept[step.result], step.lanes[1])
+        if isinstance(step.source, ShapeOp):
+            self.moves(step.source, step, region, span)
+            return
         if step.op == "transpose":
             value = step.operands[0]
             self.emit("transpose", [self.access(self.stored(value, region), tile_lanes(value)[1])], [out], region, span)
@@ -346,6 +353,27 @@ class _Lowering:
         a_access = self.access(self.stored(a, region), (step.lanes[1][0], inner))
         b_access = self.access(self.packed(b, region, span), (inner, step.lanes[1][1]))
         self.emit("dot", [a_access, b_access, out], [out], region, span)
+
+    def moves(self, op: ShapeOp, step: Step, region: int, span: Span | None) -> None:
+        """Box by box; along an axis on which nothing moves, no more than the result has valid."""
+        assert step.result is not None
+        out, valid = self.kept[step.result], step.lanes[1]
+        if not isinstance(op, (SliceOp, ConcatOp)):
+            lanes = [(valid[0], tile_lanes(v)[1][1]) if isinstance(op, InterleaveOp) else tile_lanes(v)[1]
+                     for v in step.operands]  # fmt: skip
+            reads = [self.access(self.stored(v, region), lane) for v, lane in zip(step.operands, lanes)]
+            self.emit(op.name.removeprefix("tile."), reads, [self.access(out, valid)], region, span)
+            return
+        for move in op.moves():
+            still = [t == (0, n) for t, n in zip(move.target, step.lanes[0])]
+            both = [emin(t.size, v) if s else const(t.size) for t, v, s in zip(move.target, valid, still)]
+            source = self.stored(step.operands[move.operand], region)
+            read, write = (
+                Access(name, Slice(const(rows.start), const(rows.size)), Slice(const(cols.start), const(cols.size)),
+                       (both[0], both[1]))
+                for name, (rows, cols) in ((source, move.source), (out, move.target))
+            )  # fmt: skip
+            self.emit("box", [read], [write], region, span)
 
     def stored(self, operand: SSAValue, region: int) -> str:
         """A buffer of the arena that holds the value: its own, or a copy made here of a cheap one."""

@@ -169,5 +169,6 @@ ALTERNATIVES: Mapping[str, str] = {
     **{name: op.instead for name, op in OPS.items() if op.instead},
     "select": "tb.maximum and tb.minimum, where they say the same",
     "iota": "an array with the numbers, loaded like any other",
+    **dict.fromkeys(("slice", "concat", "interleave", "reshape"), "an array that is cut into other tiles"),
     "transpose": "an array that is stored the other way round",
 }

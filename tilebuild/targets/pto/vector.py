@@ -27,7 +27,6 @@ from tilebuild.ir.dialect import (
     ReduceOp,
     SelectOp,
     StoreOp,
-    TransposeOp,
     UnaryOp,
     YieldOp,
     _ViewOp,
@@ -92,7 +91,7 @@ class VectorLowering(Builder):
         elif isinstance(op, FillOp):
             self.fill(op, span)
         else:
-            name = {SelectOp: "select", IotaOp: "iota", TransposeOp: "transpose"}.get(type(op), op.name)
+            name = {SelectOp: "select", IotaOp: "iota"}.get(type(op), op.name.removeprefix("tile."))
             raise self.lacks(name, span)
 
     # -- tiles ----------------------------------------------------------------------------------

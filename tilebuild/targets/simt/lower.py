@@ -115,6 +115,8 @@ class Lowering:
         dots = [s for s in steps if s.op == "dot"]
         rows = [s for s in steps if isinstance(s.source, ReduceOp) and self.across_rows(s)]
         for s in steps:
+            if s.op == "box":
+                self.refuse(s.source.name.replace("tile.", "a "), "cut the array instead: x.tiles(BM, BN // 2)", s)
             if s.op == "transpose":
                 self.refuse("a transpose of a tile", "transpose the array: x.T.tiles(BN, BM)", s)
         if dots and rows:
