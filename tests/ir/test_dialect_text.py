@@ -143,6 +143,10 @@ OPERANDS = {
         '%s = "tile.transpose"(%t) : (!T) -> !S\n  %r = "tile.binary"(%t, %s) <{op = "add"}> : (!T, !S) -> !T',
         "[E201] shapes do not broadcast",
     ),
+    "slice past the end": (
+        '%r = "tile.slice"(%s) <{row = 0 : i64, col = 1 : i64}> : (!S) -> !S', "[E203] a slice of columns 1 to",
+    ),
+    "reshape of a scalar": ('%r = "tile.reshape"(%f) : (f32) -> f32', "should be of base attribute tile.tile"),
     "transpose of a scalar": ('%r = "tile.transpose"(%f) : (f32) -> f32', "[E205] a transpose needs a tile"),
     "not transposed": ('%r = "tile.transpose"(%t) : (!T) -> !T', "[E208] tile.transpose has type"),
     "select by a float": (
