@@ -144,7 +144,8 @@ OPERANDS = {
         "[E201] shapes do not broadcast",
     ),
     "slice past the end": (
-        '%r = "tile.slice"(%s) <{row = 0 : i64, col = 1 : i64}> : (!S) -> !S', "[E203] a slice of columns 1 to",
+        '%r = "tile.slice"(%s) <{row = 0 : i64, col = 1 : i64}> : (!S) -> !S',
+        "[E203] a slice of columns 1 to",
     ),
     "reshape of a scalar": ('%r = "tile.reshape"(%f) : (f32) -> f32', "should be of base attribute tile.tile"),
     "transpose of a scalar": ('%r = "tile.transpose"(%f) : (f32) -> f32', "[E205] a transpose needs a tile"),
