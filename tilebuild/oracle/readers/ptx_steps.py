@@ -91,7 +91,7 @@ class Steps(Operands):
         if method is not None and not _NOT_INTEGERS.intersection(i.parts):
             try:
                 found = method(self, i, state)
-            except IndexError:  # fewer operands than the instruction takes
+            except (IndexError, ValueError):  # fewer operands than the instruction takes
                 found = None
         if found is not None:
             return found
