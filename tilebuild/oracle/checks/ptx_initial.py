@@ -7,6 +7,7 @@ ordered before it is what the check `sync` says.
 
 from __future__ import annotations
 
+import bisect
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from tilebuild.oracle.readers.ptx_together import Together
 from tilebuild.oracle.readers.ptx_values import Value
 
 _KNOWN = "judge it with its launch, and see what the check operands says"
+_NEAR = 16  # writes before a read that are looked at first
 _FIX = "write it first, in every thread whose part is read, and put a barrier in between"
 
 
@@ -61,7 +63,15 @@ class Initial:
         certain = Certain(together, lanes)
         reads = [a for a in self.shared.accesses if _reads(a)]
         writes = [a for a in self.shared.accesses if a.touch.write and a.i.op not in ("atom", "red", "mbarrier")]
-        return [read for read in reads if not self._written(read, writes, certain)]
+        writes.sort(key=lambda w: w.number)
+        numbers = [w.number for w in writes]
+        return [
+            read
+            for read in reads
+            for at in (bisect.bisect(numbers, read.number),)
+            if not self._written(read, writes[max(0, at - _NEAR) : at], certain)  # nearly always it is one of these
+            and not self._written(read, writes, certain)
+        ]
 
     def report(self, reads: Sequence[Access], lanes: Lanes, traces: list[Trace]) -> None:
         """Say of each read whether it certainly meets what nothing has written."""
