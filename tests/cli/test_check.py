@@ -262,7 +262,8 @@ def test_ptx_from_anywhere(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     good.write_text(PTX.replace("SIZE", "128"))
     bad.write_text(PTX.replace("SIZE", "124"))
     assert run(str(good)) == 0
-    assert said(capsys) == "copy on gpu:sm_80: proved (operands proved, capacity proved)\n"
+    verdicts = "operands proved, capacity proved, sync proved, linear-use proved"
+    assert said(capsys) == f"copy on gpu:sm_80: proved ({verdicts})\n"
     assert run(str(bad), str(good)) == 1
     lines = said(capsys).splitlines()
     assert lines[0].startswith(
