@@ -89,10 +89,22 @@ class _Instructions:
     def __init__(self, context: Context) -> None:
         self._context = context
         self._shapes: dict[tuple[object, ...], tuple[Problem, ...]] = {}
+        self._right: set[tuple[object, ...]] = set()
 
     def check(self, instr: Instr, node: Node, reads: tuple[Touch, ...], writes: tuple[Touch, ...]) -> None:
+        # all that is looked at, but for the two operations that depend on which buffers they have
+        key = (
+            instr.op, instr.attrs, node.region.kind, id(node.scope), len(reads),
+            *[(id(t.lanes), t.buffer.dtype, t.buffer.storage.__class__) for t in (*reads, *writes)],
+        )  # fmt: skip
+        if key in self._right:
+            return
+        found = False
         for problem in self._problems(instr, node, reads, writes):
             _add(self._context, instr, problem)
+            found = True
+        if not found and instr.op not in ("dot", "pack"):
+            self._right.add(key)
 
     def _problems(
         self, instr: Instr, node: Node, reads: tuple[Touch, ...], writes: tuple[Touch, ...]
