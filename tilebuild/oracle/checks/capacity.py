@@ -20,12 +20,15 @@ def run(context: Context) -> None:
     for space in spaces.values():
         _check_declared(context, space)
     highest: dict[str, tuple[int, Buffer]] = {}
+    roomy: set[tuple[Expr, Expr, str, str, int]] = set()  # tiles of which one is known to have room
     for buffer in context.plan.buffers:
         storage = buffer.storage
         if not isinstance(storage, Placed):
             continue
         _check_place(context, buffer, storage, spaces.get(storage.space))
-        _check_size(context, buffer, storage)
+        alike = (buffer.rows, buffer.cols, buffer.dtype, buffer.layout.blayout, storage.bytes)
+        if alike not in roomy and _check_size(context, buffer, storage):
+            roomy.add(alike)
         end = storage.offset + storage.bytes
         if storage.space not in highest or end > highest[storage.space][0]:
             highest[storage.space] = end, buffer
@@ -105,12 +108,13 @@ def _check_place(context: Context, buffer: Buffer, storage: Placed, space: Space
         context.findings.add("O-CAP-03", VIOLATED, message, span=buffer.span, fix=fix)
 
 
-def _check_size(context: Context, buffer: Buffer, storage: Placed) -> None:
+def _check_size(context: Context, buffer: Buffer, storage: Placed) -> bool:
+    """Whether its bytes are enough for its elements."""
     cols = cdiv(buffer.cols, _PANEL) * _PANEL if buffer.layout.blayout == "panels32" else buffer.cols
     need = buffer.rows * cols * DTYPE_BYTES[buffer.dtype]
     scope, held = context.program.base, Expr.of(storage.bytes)
     if scope.at_most(need, held):
-        return
+        return True
     outcome = VIOLATED if scope.below(held, need) else UNKNOWN
     shape = f"{buffer.rows} x {buffer.cols} elements of {buffer.dtype}"
     panels = f" in panels of {_PANEL} columns" if cols != buffer.cols else ""
@@ -118,6 +122,7 @@ def _check_size(context: Context, buffer: Buffer, storage: Placed) -> None:
     message = f"{storage_name(buffer)} has {storage.bytes} bytes; its {shape}{panels} {verb} {need}"
     fix = f"give the buffer {need} bytes"
     context.findings.add("O-CAP-04", outcome, message, span=buffer.span, fix=fix)
+    return False
 
 
 def _check_space(context: Context, name: str, end: int, buffer: Buffer, declared: Space | None) -> None:

@@ -61,14 +61,20 @@ class _Accesses:
                 _add(self._context, touch.instr, Problem(problem.code, problem.outcome, what, problem.fix))
 
     def _box(self, touch: Touch) -> tuple[Problem, ...]:
-        scope = touch.node.scope.simplest(self._symbols[touch.buffer.id] | touch.lanes.symbols)
         buffer, clipped = touch.buffer, isinstance(touch.buffer.storage, Global)
-        key = (id(touch.lanes), id(self._extents[buffer.id]), clipped, id(scope))
+        extents = id(self._extents[buffer.id])
+        here = (id(touch.lanes), extents, clipped, id(touch.node.scope))
+        found = self._boxes.get(here)
+        if found is not None:
+            return found
+        scope = touch.node.scope.simplest(self._symbols[buffer.id] | touch.lanes.symbols)
+        key = (id(touch.lanes), extents, clipped, id(scope))
         found = self._boxes.get(key)
         if found is None:
             sides = ((touch.lanes.rows, "rows", buffer.rows), (touch.lanes.cols, "columns", buffer.cols))
             found = tuple(p for axis, name, extent in sides for p in box_problems(scope, axis, name, extent, clipped))
             self._boxes[key] = found
+        self._boxes[here] = found
         return found
 
     def _view(self, touch: Touch, view: Global) -> None:
