@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tilebuild.oracle import CHECKS, diagnostics, json_text, judge, text, verdict_entry
+from tilebuild.oracle import CHECKS, Policy, diagnostics, json_text, judge, text, verdict_entry
+from tilebuild.oracle import judged as weigh
 from tilebuild.plan.serialize import PlanReadError, dumps, loads
 
 VALID = [json.loads(dumps(f())) for f in (plans.ragged, plans.carried, plans.product)]
@@ -85,4 +86,7 @@ def test_a_corrupted_plan_gets_a_verdict(data: st.DataObject) -> None:
     assert (report.outcome == "proved") == (not report.findings)
     assert len(diagnostics(report)) == len(report.findings)
     assert report.outcome in text(report)
-    assert json.loads(json_text({"f": [report]}, {}))["plans"][0]["outcome"] == verdict_entry(report)["outcome"]
+    assert (
+        json.loads(json_text([weigh("f", report, Policy())], {}))["plans"][0]["outcome"]
+        == verdict_entry(report)["outcome"]
+    )

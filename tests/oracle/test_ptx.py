@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tilebuild.diagnostics import Span
-from tilebuild.oracle import diagnostics, json_text, judge_ptx, text, verdict_entry
+from tilebuild.oracle import Policy, diagnostics, json_text, judge_ptx, text, verdict_entry
+from tilebuild.oracle import judged as weigh
 from tilebuild.oracle.findings import Report
 from tilebuild.oracle.readers.ptx import read
 from tilebuild.oracle.readers.ptx_text import Address, Group, Name, Number, Other, Register, SyntaxProblem
@@ -115,7 +116,7 @@ def test_a_message_has_the_numbers_the_thread_and_both_lines() -> None:
     assert f"in shared.ptx:{finding.artifact_line}" in shown
     assert shown.endswith("bad_guard on gpu:sm_90: violated (operands violated, capacity proved)")
     assert verdict_entry(report)["scope"] == "artifact"
-    assert '"artifact_line": ' in json_text({"f": [report]}, {})
+    assert '"artifact_line": ' in json_text([weigh("f", report, Policy())], {})
     assert [d.severity for d in diagnostics(report)] == ["error"]
 
 

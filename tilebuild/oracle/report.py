@@ -10,7 +10,8 @@ from pathlib import Path, PurePosixPath
 
 from tilebuild.diagnostics import Diagnostic, Span
 from tilebuild.oracle.findings import PROVED, UNKNOWN, VERSION, VIOLATED, Finding, Report
-from tilebuild.oracle.weighing import ERROR, Judged, Weighed
+from tilebuild.oracle.weighing import ERROR, Judged, Policy, Weighed
+from tilebuild.oracle.weighing import judged as weighed
 
 SCHEMA = 1
 
@@ -31,25 +32,27 @@ def diagnostic(finding: Finding, artifact: str = "", line: str = "") -> Diagnost
     return Diagnostic(finding.code, message, finding.span, tuple(notes), printable(finding.fix), severity)
 
 
-def text(judged: Judged, root: Path | None = None, *, quiet: bool = False, lines: Sequence[str] = ()) -> str:
+def text(given: Judged | Report, root: Path | None = None, *, quiet: bool = False, lines: Sequence[str] = ()) -> str:
     """The findings, each with its Python line (read below `root`, the working directory by default), the line of the
     judged text out of `lines`, its fix and its waiver, and one line of verdicts; nothing at all for a proved plan
-    where `quiet`. What is an error and not proved is called "unknown"."""
+    where `quiet`. What is an error and not proved is called "unknown". In a report that nobody has weighed, every
+    finding is an error."""
+    judged = weighed("", given, Policy()) if isinstance(given, Report) else given
     report = judged.report
     if quiet and report.outcome == PROVED:
         return ""
-    parts = [_weighed(w, report.artifact, lines, root or Path()) for w in judged.findings]
+    parts = [_shown(w, report.artifact, lines, root or Path()) for w in judged.findings]
     parts += [f"{n} more findings of {check} are not shown" for check, n in report.omitted.items()]
     verdicts = ", ".join(f"{check} {verdict}" for check, verdict in report.verdicts.items())
     parts.append(f"{printable(report.title)}: {report.outcome} ({verdicts or 'no check ran'})")
     return "\n".join(parts)
 
 
-def _weighed(weighed: Weighed, artifact: str, lines: Sequence[str], root: Path) -> str:
-    number = weighed.finding.artifact_line or 0
-    found = diagnostic(weighed.finding, artifact, lines[number - 1] if 0 < number <= len(lines) else "")
-    severity = found.severity if weighed.severity == ERROR else weighed.severity
-    note: tuple[tuple[Span | None, str], ...] = ((None, printable(weighed.note)),) if weighed.note else ()
+def _shown(one: Weighed, artifact: str, lines: Sequence[str], root: Path) -> str:
+    number = one.finding.artifact_line or 0
+    found = diagnostic(one.finding, artifact, lines[number - 1] if 0 < number <= len(lines) else "")
+    severity = found.severity if one.severity == ERROR else one.severity
+    note: tuple[tuple[Span | None, str], ...] = ((None, printable(one.note)),) if one.note else ()
     return _render(replace(found, severity=severity, notes=(*found.notes, *note)), root)
 
 
