@@ -8,7 +8,7 @@ from pathlib import Path
 from tilebuild.build import configure
 from tilebuild.build.driver import held, requirements
 from tilebuild.diagnostics import Diagnostic, TilebuildError
-from tilebuild.package import repack, sbom, size
+from tilebuild.package import repack, sbom
 from tilebuild.package.inner import InnerBackend, Settings, strip_own
 
 
@@ -48,6 +48,8 @@ def build_wheel(project: Path, directory: str, given: Settings | None, metadata_
         tags = repack.for_platform(wheel.tags)
         made = wheel.write(Path(directory), repack.platform_name(name), files, tags)
         if made.stat().st_size > config.size_budget.bytes:
+            from tilebuild.package import size
+
             size.refuse(made, config.size_budget, kernels, project / config.build_dir)
         return made.name
 
