@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 FOLDER = Path(__file__).resolve().parent.parent / "tests" / "testing" / "foreign"
+NVCC = "13.5"
 NVCC_FLAGS: Mapping[str, tuple[str, ...]] = {
     "nvcc_o3": ("-O3",),
     "nvcc_o0": ("-Xcicc", "-O0"),
@@ -79,12 +80,9 @@ def with_triton() -> None:
     save(entries)
 
 
-def with_nvcc(nvcc: str) -> None:
+def with_nvcc(nvcc: str, version: str) -> None:
     from foreign_cuda import FACTS
 
-    version = re.findall(
-        r"V[\d.]+", subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout
-    )
     entries = {}
     for suffix, flags in NVCC_FLAGS.items():
         output = FOLDER / f"{suffix}.ptx"
@@ -93,7 +91,7 @@ def with_nvcc(nvcc: str) -> None:
         output.write_text(plain(output.read_text(encoding="utf-8")), encoding="utf-8")
         for entry, facts in FACTS.items():
             entries[f"{suffix}/{entry}"] = {
-                "compiler": f"nvcc {version[0]} {' '.join(flags)}",
+                "compiler": f"nvcc {version} {' '.join(flags)}",
                 "file": output.name,
                 "entry": entry,
                 **facts,
@@ -107,11 +105,14 @@ def main(parts: Sequence[str]) -> int:
     if not parts or "triton" in parts:
         with_triton()
     if not parts or "nvcc" in parts:
-        nvcc = shutil.which("nvcc")
-        if nvcc is None:
-            print('no nvcc on PATH; get it: pip install "cuda-toolkit[nvcc]==13.5.0"', file=sys.stderr)
+        nvcc = shutil.which("nvcc") or ""
+        said = subprocess.run([nvcc, "--version"], capture_output=True, text=True, check=True).stdout if nvcc else ""
+        version = "".join(re.findall(r"V([\d.]+)", said)[:1])
+        if not version.startswith(NVCC):
+            what = f"the nvcc on PATH is {version}, not {NVCC}" if version else "no nvcc on PATH"
+            print(f'{what}; get it: pip install "cuda-toolkit[nvcc]=={NVCC}.0"', file=sys.stderr)
             return 1
-        with_nvcc(nvcc)
+        with_nvcc(nvcc, version)
     return 0
 
 
