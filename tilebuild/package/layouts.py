@@ -9,7 +9,7 @@ from pathlib import Path
 import tilebuild
 from tilebuild.diagnostics import Diagnostic, TilebuildError
 from tilebuild.manifest import FILE_NAME, dumps
-from tilebuild.package import kernel_set, variants
+from tilebuild.package import kernel_set, sbom, variants
 from tilebuild.package.archive import Date, Wheel, new_wheel
 from tilebuild.package.kernel_set import KernelSet
 from tilebuild.package.merge import Merged, merge
@@ -83,7 +83,8 @@ def _members(folder: str, merged: Merged) -> dict[str, bytes]:
 def _write(wheel: Wheel, target: Path, kernels: Merged, info: Mapping[str, bytes]) -> Path:
     """The wheel with these kernels, and with `info` (by name) in its dist-info."""
     folder = f"{kernels.manifest['package'].replace('.', '/')}/_kernels"
-    wheel.write(target, folder, _members(folder, kernels), info)
+    bill = sbom.text(kernels.manifest, str(wheel.metadata["Name"]), str(wheel.metadata["Version"]))
+    wheel.write(target, folder, _members(folder, kernels), {**info, sbom.FILE_NAME: bill})
     return target
 
 
