@@ -162,6 +162,8 @@ def test_a_source_tree_that_is_read_only(prepared: Environment, tiny: Tiny, tmp_
     for parent in (*tiny.root.parents, *prepared.python.parents, *prepared.house.parents):
         if parent.stat().st_uid == os.geteuid() and parent.stat().st_mode & 0o005 != 0o005:
             parent.chmod(parent.stat().st_mode | 0o005)
+    if prepared.run(*drop, prepared.python, "-c", "pass", cwd=tiny.root).returncode:
+        pytest.skip("needs a Python that another user may run, or a user that is not root")
     code = f"from tilebuild import backend; print(backend.build_wheel({str(tmp_path / 'out')!r}))"
     try:
         said = prepared.run(*drop, prepared.python, "-c", code, cwd=tiny.root)
