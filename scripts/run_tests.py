@@ -4,7 +4,7 @@
 
 Needs Python 3.10 or newer and a package index. Standard library only. TILEBUILD_TEST_EXTRAS names further extras to
 install, with commas; the tests that need them are skipped without: `cuda` (the CUDA compilers, 250 MB), `zig` (a C
-compiler), `lint` (mypy) and `torch`.
+compiler), `wheels` (what judges wheels), `lint` (mypy) and `torch`.
 """
 
 from __future__ import annotations
