@@ -101,9 +101,8 @@ def test_names_that_would_collide_do_not(project_of: Callable[..., Project]) -> 
 
 
 def test_a_dtype_that_the_target_lacks(project_of: Callable[..., Project]) -> None:
-    error = failure(
-        project_of({"adding.py": ADD.replace("tb.In[tb.f32", "tb.In[tb.f16").replace("[j] + 1.0", "[j].to(tb.f32)")})
-    )
+    text = ADD.replace("y: tb.Out[tb.f32, N]", "y: tb.Out[tb.f32, N], s: tb.f16").replace("+ 1.0", "+ s.to(tb.f32)")
+    error = failure(project_of({"adding.py": text}))
     assert codes(error) == {"E402"}
     assert "f32, i32, u32" in str(error)
 

@@ -284,7 +284,9 @@ def test_what_is_not_proved_of_foreign_code_is_a_warning(tmp_path: Path, capsys:
     )
     assert run(str(file), "--strict") == 1
     assert said(capsys).startswith("unknown[O-PTX-01]")
-    assert run(str(file), "--strict", "--block", "32,4") == 0
+    assert run(str(file), "--strict", "--block", "32,4") == 1
+    assert said(capsys).startswith("unknown[O-PTX-11]"), "threads of four rows meet at each word"
+    assert run(str(file), "--strict", "--block", "32,1") == 0
     assert run(str(file), "--block", "64") == 1
     with pytest.raises(SystemExit):
         run(str(file), "--block", "0")

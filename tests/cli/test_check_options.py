@@ -62,11 +62,11 @@ def test_facts_of_a_launch() -> None:
     assert read.facts.block == (32, 8)
     assert read.facts.grid == (100, 2)
     assert read.facts.extents == {"to": 1024, "x": 8}
-    assert read.dynamic_shared == 4096
+    assert read.facts.shared_dynamic == 4096
     nothing = options()
     assert (nothing.facts.block, nothing.facts.grid, nothing.facts.extents) == ((), (), {})
-    assert nothing.dynamic_shared is None
-    assert options("--dynamic-shared", "0").dynamic_shared == 0
+    assert nothing.facts.shared_dynamic is None
+    assert options("--dynamic-shared", "0").facts.shared_dynamic == 0
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_a_launch_proves_what_the_file_leaves_open(file: Path, capsys: pytest.Ca
 def test_an_extent_of_no_parameter_is_refused(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(str(file), "--extent", "to=512", "--launch", "block=32") == 0
     assert run(str(file), "--extent", "too=512") == 2
-    assert "an extent of too is given, and no kernel has that parameter; there are ['to']" in capsys.readouterr().err
+    assert "a fact about too is given, and no kernel has that parameter; there are ['to']" in capsys.readouterr().err
 
 
 def test_severities(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -119,7 +119,7 @@ def test_severities(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(*bad, "--severity", "default=warn", "--severity", "operands=error") == 1
     capsys.readouterr()
     assert run(*bad, "--severity", "operands=off") == 0
-    assert capsys.readouterr().out == "copy on gpu:sm_80: proved (capacity proved)\n"
+    assert capsys.readouterr().out == "copy on gpu:sm_80: proved (capacity proved, sync proved, linear-use proved)\n"
     assert run(*bad, "--severity", "default=off") == 1
     assert capsys.readouterr().out == "copy on gpu:sm_80: unknown (no check ran)\n"
 

@@ -30,8 +30,8 @@ def everything(x: tb.In[tb.f32, M, N], v: tb.In[tb.f32, N], q: tb.In[tb.f32, K, 
         m = tb.maximum(m, X[i, c].max(1))
     t = tb.where(X[i, j] > 0.0, X[i, j].fill(1.0), -m) + A[j, i].T
     u = (tb.iota(BN) + j * BN).to(tb.f32)
-    h = tb.slice(t.fill(0.0), (0, 4), (BM, 4))
-    t = t + tb.reshape(tb.concat(h, tb.interleave(h, h)).sum(0), (4, 3)).sum(1)
+    p = tb.slice(t.fill(0.0), (0, 4), (BM, 4))
+    t = t + tb.reshape(tb.concat(p, tb.interleave(p, p)).sum(0), (4, 3)).sum(1)
     t = t + tb.dot(t, t.T).sum(1) + v.col.tiles(BN, 1)[j, 0].T
     t = t + x.window((i * BM - 1, j * BN), (BM, BN), stride=(1, 2), fill=0.5)
     k = t.to(tb.i32)

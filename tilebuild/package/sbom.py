@@ -21,7 +21,7 @@ def text(manifest: Manifest, name: str, version: str) -> bytes:
     """The document for the distribution `name` (as in its metadata) of a version."""
     package = f"pkg:pypi/{name.lower().replace('_', '-')}@{version}"
     compilers = {_ref(c): _compiler(c) for entry in manifest["libraries"].values() for c in entry["compilers"]}
-    libraries = [_library(key, entry) for key, entry in manifest["libraries"].items()]
+    libraries = [_library(key, entry) for key, entry in sorted(manifest["libraries"].items())]
     kernels = _kernels(manifest)
     document: dict[str, Any] = {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",

@@ -38,8 +38,8 @@ class View:
         """The last two dimensions swapped."""
         if self.data.ndim < 2:
             fail("E207", f".T needs two dimensions, {self.name} has {self.data.ndim}", ".col sees a vector as [n, 1]")
-        arrays = (a.swapaxes(-1, -2) for a in (self.data, self.writer, self.reader))
-        return replace(self, **dict(zip(("data", "writer", "reader"), arrays)))
+        data, writer, reader = (a.swapaxes(-1, -2) for a in (self.data, self.writer, self.reader))
+        return replace(self, data=data, writer=writer, reader=reader)
 
     @property
     def col(self) -> View:
