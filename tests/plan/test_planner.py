@@ -33,14 +33,17 @@ def trace(node: Node, chance: Random) -> Iterator[list[Instr]]:
 
 def busy_steps(steps: list[list[Instr]]) -> dict[str, set[int]]:
     """The steps at which each buffer's bytes matter: from each value's write to its last read (a value that is never
-    read is there in its own step)."""
+    read is there in its own step). What a step reads after writing it, lane by lane, is its own."""
     busy: dict[str, set[int]] = {}
     written: dict[str, int] = {}
     for now, step in enumerate(steps):
-        for name in [a.buffer for i in step for a in i.reads]:
-            # what nothing wrote has no value to keep
-            busy.setdefault(name, set()).update(range(written.get(name, now), now + 1))
-        for name in [a.buffer for i in step for a in i.writes]:
+        own: set[str] = set()
+        for i in step:
+            for name in {a.buffer for a in i.reads} - own:
+                # what nothing wrote has no value to keep
+                busy.setdefault(name, set()).update(range(written.get(name, now), now + 1))
+            own |= {a.buffer for a in i.writes}
+        for name in own:
             written[name] = now
             busy.setdefault(name, set()).add(now)
     return busy
