@@ -17,7 +17,7 @@ import pytest
 from tilebuild.diagnostics import TilebuildError
 from tilebuild.plan.expr import parse_predicates
 from tilebuild.plan.model import Plan
-from tilebuild.targets.gpu.ctext import slots
+from tilebuild.plan.slots import slots
 from tilebuild.targets.gpu.target import TARGET, GpuOptions
 from tilebuild.testing.ptx import Placed, Run, emulate
 from tilebuild.toolchain import Tool

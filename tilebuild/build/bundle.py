@@ -24,6 +24,7 @@ from tilebuild.manifest import (
 )
 from tilebuild.plan import serialize
 from tilebuild.plan.expr import parse_predicates
+from tilebuild.plan.slots import slots
 from tilebuild.targets.api import Artifact, Job, Target
 
 LOCATOR = '"""Kernels built by tilebuild: `manifest.json` says what is here."""\n'
@@ -112,7 +113,7 @@ def _build_entry(library: Library, variant: VariantRecord, name: str, text: byte
         "arch": plan.arch,
         "library": library.key,
         "entry": plan.variant,
-        "slots": library.target.slots(plan),
+        "slots": slots(plan),
         "grid": [str(e) for e in plan.launch.grid],
         "plan": name,
         "plan_sha256": hashlib.sha256(text).hexdigest(),

@@ -94,9 +94,6 @@ class Target(Protocol):
     def emit(self, plans: Sequence[Plan]) -> Mapping[str, Source]:
         """The source text of one kernel's variants: file name suffix -> source."""
 
-    def slots(self, plan: Plan) -> list[str]:
-        """The launch arguments (see `manifest.BuildEntry`)."""
-
     def support(self) -> Mapping[str, bytes]:
         """Files that the sources include or that are compiled with them."""
 

@@ -21,7 +21,8 @@ from tilebuild.frontend.python import lower_kernel
 from tilebuild.ir.verifier import verify
 from tilebuild.plan.expr import parse_predicates
 from tilebuild.plan.model import Plan
-from tilebuild.targets.gpu.ctext import TYPES, slots
+from tilebuild.plan.slots import slots
+from tilebuild.targets.gpu.ctext import TYPES
 from tilebuild.targets.gpu.emit import emit
 from tilebuild.targets.gpu.limits import limits
 from tilebuild.targets.simt.lower import lower

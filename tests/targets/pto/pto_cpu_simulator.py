@@ -22,7 +22,7 @@ import numpy as np
 
 from tilebuild import toolchain
 from tilebuild.plan.model import Plan
-from tilebuild.targets.pto.emit import slots
+from tilebuild.plan.slots import slots
 
 Array = Any
 OLDEST_CLANG = 15

@@ -20,6 +20,7 @@ from tilebuild.frontend.library import library
 from tilebuild.frontend.python import lower_kernel
 from tilebuild.ir.verifier import verify
 from tilebuild.plan.model import Plan
+from tilebuild.plan.slots import slots
 from tilebuild.targets.api import Edge, Job
 from tilebuild.targets.spirv import assemble, pack
 from tilebuild.targets.spirv.target import Spirv, SpirvOptions
@@ -157,7 +158,7 @@ def _kernel(
 ) -> dict[str, Any]:
     builds = {
         n: {
-            "target": "spirv", "arch": ARCH, "library": "spirv", "entry": p.variant, "slots": target.slots(p),
+            "target": "spirv", "arch": ARCH, "library": "spirv", "entry": p.variant, "slots": slots(p),
             "grid": [str(e) for e in p.launch.grid], "plan": "", "plan_sha256": "",
             "resources": dict(resources[p.variant]),
             "verdict": {"outcome": "proved", "scope": "plan", "oracle": "1", "checks": {}, "findings": []},

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from tilebuild.plan.expr import Call, Expr, Sym
 from tilebuild.plan.model import Parameter, Plan
+from tilebuild.plan.slots import slots
 
 # Lanes of every dtype take four bytes in vectors and in the arena: narrow ones hold the same values in a wide type.
 SUFFIXES = {
@@ -71,16 +72,6 @@ def _rounded(value: float, dtype: str) -> float:
         (bits,) = struct.unpack("<I", struct.pack("<f", found))
         (found,) = struct.unpack("<f", struct.pack("<I", (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000))
     return float(found)
-
-
-def slots(plan: Plan) -> list[str]:
-    """The launch arguments, an int64_t each, as the manifest and the generated code number them."""
-    parameters = plan.contract.parameters
-    arrays = [p for p in parameters if p.mode != "scalar"]
-    found = [f"ptr:{p.name}" for p in arrays]
-    found += [f"stride:{p.name}:{axis}" for p in arrays for axis in range(len(p.dims) - 1)]
-    found += [f"dim:{s.name}" for s in plan.symbols if s.kind == "dim"]
-    return found + [f"scalar:{p.name}" for p in parameters if p.mode == "scalar"]
 
 
 def arguments(plan: Plan) -> list[str]:

@@ -33,25 +33,20 @@ from tilebuild.ir.dialect import (
     SliceOp,
     StoreOp,
     WindowOp,
-    _ViewOp,
 )
-from tilebuild.ir.facts import facts_to_ranges
-from tilebuild.ir.spans import parameter_span, span_of
+from tilebuild.ir.spans import span_of
 from tilebuild.ir.types import TileType, ViewType, parse_expr
 from tilebuild.optable import WIDE
 from tilebuild.plan.bounds import Range
-from tilebuild.plan.expr import Expr, const, emin, parse_predicates
+from tilebuild.plan.expr import Expr, const, emin
 from tilebuild.plan.model import (
     Access,
     AttrValue,
     Buffer,
-    Contract,
     Fused,
-    Global,
     Instr,
     Launch,
     Layout,
-    Parameter,
     Plan,
     Region,
     Slice,
@@ -60,6 +55,7 @@ from tilebuild.plan.model import (
     Symbol,
     Unplaced,
 )
+from tilebuild.targets import signature
 from tilebuild.targets.clip import Window, clipped
 from tilebuild.targets.fusion import (
     Item,
@@ -77,8 +73,7 @@ from tilebuild.targets.fusion import (
 ARENA = Space("arena", 1 << 20, 64)
 PANEL = 32
 _ROW_MAJOR = Layout()
-_SCALARS = ("f32", "i32", "u32")
-_ARRAYS = (*_SCALARS, "f16", "bf16", "i8", "u8", "bool")  # lanes of all take four bytes in the arena
+_ARRAYS = (*signature.SCALARS, "f16", "bf16", "i8", "u8", "bool")  # lanes of all take four bytes in the arena
 _CASTS = {(a, b) for a, b in itertools.permutations(("f32", "i32", "u32", "bool"), 2)} | {
     (a, b) for a, wide in WIDE.items() for a, b in ((a, wide), (wide, a))
 }
@@ -92,18 +87,17 @@ def lower(func: FuncOp, arch: str) -> Plan:
 class _Lowering:
     def __init__(self, func: FuncOp, arch: str) -> None:
         self.func, self.arch, self.file = func, arch, func.file.data
-        self.names = [p.data for p in func.params]
         self.buffers: dict[str, Buffer] = {}
         self.regions: list[Region] = [Region(0, 0, "program")]
         self.instructions: list[Instr] = []
-        self.symbols: list[Symbol] = []
+        self.symbols: list[Symbol] = signature.symbols(func)
         self.kept: dict[SSAValue, str] = {}  # values and carried arguments in the arena
-        self.views: dict[SSAValue, str] = {}
+        self.views = signature.Views(func)
         self.temporaries = 0
 
     def run(self) -> Plan:
         func = self.func
-        self.parameters()
+        contract = signature.contract(func, "cpu", _ARRAYS)
         items = schedule(func)
         self.find_kept(items)
         assumed = [p for op in func.body.walk() if isinstance(op, AssumeOp) for p in op.predicates]
@@ -116,53 +110,14 @@ class _Lowering:
             kernel=func.variant.data,
             variant=func.sym_name.data,
             source=self.file,
-            contract=Contract(
-                self.contract_parameters(), tuple(p for r in func.requires for p in parse_predicates(r.data))
-            ),
+            contract=contract,
             symbols=tuple(self.symbols),
             spaces=(ARENA,),
-            buffers=tuple(self.buffers.values()),
+            buffers=(*self.views.buffers.values(), *self.buffers.values()),
             regions=tuple(self.regions),
             instructions=tuple(self.instructions),
             launch=Launch(tuple(e for _, e in grid), func.program.order.data),
         )
-
-    # -- the signature --------------------------------------------------------------------------
-
-    def parameters(self) -> None:
-        func = self.func
-        self.symbols += [Symbol(d.data, "dim", *self.dim_range(d.data)) for d in func.dims]
-        for name, arg in zip(self.names, func.body.block.args):
-            if isinstance(arg.type, ViewType):
-                self.require_dtype(arg.type.dtype, f"the array {name}", _ARRAYS, parameter_span(func, name))
-                strides = [f"{name}__s{a}" for a in range(len(arg.type.dims) - 1)]
-                self.symbols += [Symbol(s, "stride", const(0)) for s in strides]
-                self.view(arg)
-            else:
-                span = parameter_span(func, name)
-                self.require_dtype(infer.dtype_of(arg.type), f"the scalar {name}", _SCALARS, span)
-        for name, extent in self.func.program.grid:
-            self.symbols.append(Symbol(name, "program", const(0), extent - 1))
-
-    def dim_range(self, name: str) -> tuple[Expr, Expr | None]:
-        ranges = {name: Range(const(1))}
-        facts_to_ranges([r.data for r in self.func.requires], ranges)
-        return ranges[name].lo or const(1), ranges[name].hi
-
-    def contract_parameters(self) -> tuple[Parameter, ...]:
-        found = []
-        for name, arg in zip(self.names, self.func.body.block.args):
-            t = arg.type
-            if isinstance(t, ViewType):
-                found.append(Parameter(name, t.mode, t.dtype, t.dims))
-            else:
-                found.append(Parameter(name, "scalar", infer.dtype_of(t)))
-        return tuple(found)
-
-    def require_dtype(self, dtype: str, what: str, known: Sequence[str], span: Span) -> None:
-        if dtype not in known:
-            message = f"{what} is {dtype}: the cpu target has {', '.join(known)}"
-            raise TilebuildError(Diagnostic("E402", message, span, fix="use tb.f32"))
 
     # -- what must be kept in the arena ---------------------------------------------------------
 
@@ -250,22 +205,6 @@ class _Lowering:
             span=span,
         )
 
-    def view(self, value: SSAValue) -> str:
-        if value not in self.views:
-            root = value
-            while isinstance(root.owner, _ViewOp):
-                root = root.owner.source
-            parameter = self.names[cast(BlockArgument, root).index]
-            t = cast(ViewType, value.type)
-            if len(t.dims) <= 2:
-                extents, strides = infer.extents_2d(t), infer.strides_2d(t)
-            else:  # only ever indexed
-                extents, strides = (t.dims[-2], t.dims[-1]), (t.strides[-2], t.strides[-1])
-            name = parameter if value is root else f"{parameter}_{len(self.views)}"
-            self.buffers[name] = Buffer(name, Global(parameter, t.offset, strides), t.dtype, *extents)
-            self.views[value] = name
-        return self.views[value]
-
     # -- instructions ---------------------------------------------------------------------------
 
     def emit(
@@ -296,15 +235,16 @@ class _Lowering:
         view = cast(ViewType, op.view.type)
         rows, extent = infer.extents_2d(view)
         if len(view.dims) == 1:
-            return Access(self.view(op.view), Slice(const(0), const(1)), Slice(const(0), extent), (const(1), extent))
+            one = Slice(const(0), const(1))
+            return Access(self.views.id(op.view), one, Slice(const(0), extent), (const(1), extent))
         valid = (rows, emin(cols, extent - op.start))
-        return Access(self.view(op.view), Slice(const(0), rows), Slice(op.start, const(cols)), valid)
+        return Access(self.views.id(op.view), Slice(const(0), rows), Slice(op.start, const(cols)), valid)
 
     def global_access(
         self, op: LoadOp | StoreOp | AtomicAddOp, shape: tuple[int, int], valid: tuple[Expr, Expr]
     ) -> Access:
         row, col = op.start
-        return Access(self.view(op.view), Slice(row, const(shape[0])), Slice(col, const(shape[1])), valid)
+        return Access(self.views.id(op.view), Slice(row, const(shape[0])), Slice(col, const(shape[1])), valid)
 
     def window(self, op: WindowOp) -> tuple[Access, dict[str, str]]:
         """The part of a window that the array has, and the lane (row, col) where it begins."""
@@ -316,7 +256,7 @@ class _Lowering:
             )
         ]
         boxes = [Slice(a.start, const(n), s) for a, n, s in zip(axes, op.result.type.shape, op.steps)]
-        access = Access(self.view(op.view), boxes[0], boxes[1], (axes[0].length, axes[1].length))
+        access = Access(self.views.id(op.view), boxes[0], boxes[1], (axes[0].length, axes[1].length))
         return access, {"row": str(axes[0].first), "col": str(axes[1].first)}
 
     def items(self, items: Sequence[Item], region: int) -> None:
@@ -526,7 +466,7 @@ class _NestLowering:
             self.l.emit("copy", [self.read(owner.value)], [out], self.region, span)
         else:
             assert isinstance(value, BlockArgument)
-            self.l.emit("param", [], [out], self.region, span, name=self.l.names[value.index])
+            self.l.emit("param", [], [out], self.region, span, name=signature.names(self.l.func)[value.index])
 
 
 def _shape(value: SSAValue) -> tuple[Expr, Expr]:

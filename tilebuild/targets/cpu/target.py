@@ -84,11 +84,6 @@ class Cpu:
 
         return {".c": emit(plans)}
 
-    def slots(self, plan: Plan) -> list[str]:
-        from tilebuild.targets.cpu.ctext import slots
-
-        return slots(plan)
-
     def support(self) -> Mapping[str, bytes]:
         return {name: (_HERE / name).read_bytes() for name in _SUPPORT}
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from tilebuild.optable import IDENTITY
 from tilebuild.plan.expr import Call, Expr, Sym
 from tilebuild.plan.model import Plan
+from tilebuild.plan.slots import slots
 
 TYPES = {"f32": "float", "i32": "int", "u32": "unsigned", "bool": "bool"}
 _BINARY = {
@@ -105,16 +106,6 @@ def elementwise(op: str, dtype: str, operands: Sequence[str]) -> str:
             return f"(int)((unsigned){left} {_BINARY[op]} (unsigned){right})"
         return f"{left} {_BINARY[op]} {right}"
     return _UNARY[op, dtype].format(*operands)
-
-
-def slots(plan: Plan) -> list[str]:
-    """The launch arguments as the manifest numbers them: the entry's parameters, in order."""
-    parameters = plan.contract.parameters
-    arrays = [p for p in parameters if p.mode != "scalar"]
-    found = [f"ptr:{p.name}" for p in arrays]
-    found += [f"stride:{p.name}:{axis}" for p in arrays for axis in range(len(p.dims) - 1)]
-    found += [f"dim:{s.name}" for s in plan.symbols if s.kind == "dim"]
-    return found + [f"scalar:{p.name}" for p in parameters if p.mode == "scalar"]
 
 
 def declarations(plan: Plan) -> list[str]:

@@ -89,11 +89,6 @@ class Gpu:
 
         return {".cu": emit(plans)}
 
-    def slots(self, plan: Plan) -> list[str]:
-        from tilebuild.targets.gpu.ctext import slots
-
-        return slots(plan)
-
     def support(self) -> Mapping[str, bytes]:
         return {}
 

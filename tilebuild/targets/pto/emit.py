@@ -14,6 +14,7 @@ from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.plan.bounds import nonnegative
 from tilebuild.plan.expr import ONE, ZERO, Expr, parse
 from tilebuild.plan.model import Access, Buffer, Global, Instr, Layout, Placed, Plan, Region
+from tilebuild.plan.slots import slots
 from tilebuild.plan.tree import Node, tree
 from tilebuild.targets.api import Source
 from tilebuild.targets.pto import forms
@@ -31,16 +32,6 @@ class _Handle:
     buffer: str
     turned: bool
     valid: tuple[Expr, Expr]
-
-
-def slots(plan: Plan) -> list[str]:
-    """The arguments of the emitted function, in order."""
-    parameters = plan.contract.parameters
-    arrays = [p for p in parameters if p.mode != "scalar"]
-    found = [f"ptr:{p.name}" for p in arrays]
-    found += [f"stride:{p.name}:{axis}" for p in arrays for axis in range(len(p.dims) - 1)]
-    found += [f"dim:{s.name}" for s in plan.symbols if s.kind == "dim"]
-    return found + [f"scalar:{p.name}" for p in parameters if p.mode == "scalar"]
 
 
 def emit(plans: Sequence[Plan]) -> Source:

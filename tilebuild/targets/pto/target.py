@@ -81,11 +81,6 @@ class Pto:
             raise TilebuildError(problems)
         return {".pto": source}
 
-    def slots(self, plan: Plan) -> list[str]:
-        from tilebuild.targets.pto.emit import slots
-
-        return slots(plan)
-
     def support(self) -> Mapping[str, bytes]:
         return {}
 

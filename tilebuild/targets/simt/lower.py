@@ -41,9 +41,9 @@ from tilebuild.plan.model import (
     Symbol,
     Unplaced,
 )
-from tilebuild.targets import fusion, optional
+from tilebuild.targets import fusion, optional, signature
 from tilebuild.targets.fusion import Item, Loop, Nest, Step, is_cheap, strip, tile_lanes
-from tilebuild.targets.simt import registers, signature
+from tilebuild.targets.simt import registers
 from tilebuild.targets.simt.mapping import Limits, Mapping, choose
 from tilebuild.targets.simt.nests import NestLowering
 

@@ -11,20 +11,11 @@ from dataclasses import dataclass
 
 from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
 from tilebuild.plan.model import Parameter, Plan
+from tilebuild.plan.slots import slots
 from tilebuild.targets.spirv.builder import Builder
 from tilebuild.targets.spirv.scalars import Scalars
 
 PUSH_CONSTANT_BYTES = 128  # what every Vulkan device has
-
-
-def slots(plan: Plan) -> list[str]:
-    """The launch arguments, as the manifest numbers them."""
-    parameters = plan.contract.parameters
-    arrays = [p for p in parameters if p.mode != "scalar"]
-    found = [f"ptr:{p.name}" for p in arrays]
-    found += [f"stride:{p.name}:{axis}" for p in arrays for axis in range(len(p.dims) - 1)]
-    found += [f"dim:{s.name}" for s in plan.symbols if s.kind == "dim"]
-    return found + [f"scalar:{p.name}" for p in parameters if p.mode == "scalar"]
 
 
 def push_constants(plan: Plan) -> list[str]:

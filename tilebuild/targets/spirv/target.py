@@ -118,11 +118,6 @@ class Spirv:
             found[f"_{plan.variant.rpartition('_')[2]}.spvasm"] = Source(join(lines), (*head, *spans))
         return found
 
-    def slots(self, plan: Plan) -> list[str]:
-        from tilebuild.targets.spirv.interface import slots
-
-        return slots(plan)
-
     def support(self) -> Mapping[str, bytes]:
         return {}
 

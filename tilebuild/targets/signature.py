@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import cast
 
 from xdsl.ir import BlockArgument, SSAValue
 
-from tilebuild.diagnostics import Diagnostic, Span, TilebuildError
+from tilebuild.diagnostics import Diagnostic, TilebuildError
 from tilebuild.ir import infer
 from tilebuild.ir.dialect import FuncOp, _ViewOp
 from tilebuild.ir.facts import facts_to_ranges
@@ -16,28 +17,27 @@ from tilebuild.plan.bounds import Range
 from tilebuild.plan.expr import const, parse_predicates
 from tilebuild.plan.model import Buffer, Contract, Global, Parameter, Symbol
 
-DTYPES = ("f32", "i32", "u32")  # of arrays and scalars
+SCALARS = ("f32", "i32", "u32")
 
 
-def contract(func: FuncOp, target: str) -> Contract:
-    """The parameters and what the launcher must check; raises `TilebuildError` E402 for a dtype the target lacks."""
+def contract(func: FuncOp, target: str, arrays: Sequence[str] = SCALARS) -> Contract:
+    """The parameters and what the launcher must check; raises `TilebuildError` E402 for a dtype the target lacks.
+
+    `arrays` are the dtypes of the target's arrays; those of its scalars are `SCALARS`.
+    """
     found = []
     for name, arg in zip(names(func), func.body.block.args):
         t = arg.type
         dtype = infer.dtype_of(t)
-        what = f"the array {name}" if isinstance(t, ViewType) else f"the scalar {name}"
-        require_dtype(dtype, what, target, parameter_span(func, name))
+        what, known = (f"array {name}", arrays) if isinstance(t, ViewType) else (f"scalar {name}", SCALARS)
+        if dtype not in known:
+            message = f"the {what} is {dtype}, and the {target} target has {', '.join(known)}"
+            fix = f"declare it {', '.join(f'tb.{d}' for d in known[:-1])} or tb.{known[-1]}"
+            raise TilebuildError(Diagnostic("E402", message, parameter_span(func, name), fix=fix))
         found.append(
             Parameter(name, t.mode, dtype, t.dims) if isinstance(t, ViewType) else Parameter(name, "scalar", dtype)
         )
     return Contract(tuple(found), tuple(p for r in func.requires for p in parse_predicates(r.data)))
-
-
-def require_dtype(dtype: str, what: str, target: str, span: Span | None) -> None:
-    """Raises `TilebuildError` E402 for a dtype that arrays of the target do not have."""
-    if dtype not in DTYPES:
-        message = f"{what} is {dtype}, and the {target} target has {', '.join(DTYPES)}"
-        raise TilebuildError(Diagnostic("E402", message, span, fix="declare it tb.f32, tb.i32 or tb.u32"))
 
 
 def names(func: FuncOp) -> list[str]:
