@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from environments import ROOT, Environment, wheelhouse
+from environments import ROOT, Environment, has_compiler, wheelhouse
 from tiny_package import Tiny
 
 # what the inner backends are and ask for, and another frontend
@@ -40,12 +40,24 @@ def new_environment(house: Path, tmp_path_factory: pytest.TempPathFactory) -> Ca
     return make
 
 
+NEEDED = ("tilebuild", "scikit-build-core", "xdsl", "ninja", "numpy", "build")
+
+
 @pytest.fixture(scope="session")
 def prepared(new_environment: Callable[..., Environment]) -> Environment:
-    """Has what builds need, except a compiler from the index: for builds without isolation."""
+    """Has what builds need, for builds without isolation: a compiler from the index where the machine has none."""
     environment = new_environment()
-    needed = ("tilebuild", "scikit-build-core", "xdsl", "ninja", "numpy", "build")
-    environment.must("pip", "install", "--quiet", *needed)
+    environment.must("pip", "install", "--quiet", *NEEDED, *([] if has_compiler() else ["ziglang"]))
+    return environment
+
+
+@pytest.fixture(scope="session")
+def without_compiler(prepared: Environment, new_environment: Callable[..., Environment]) -> Environment:
+    """`prepared`, but no compiler is installed in it."""
+    if has_compiler():
+        return prepared
+    environment = new_environment()
+    environment.must("pip", "install", "--quiet", *NEEDED)
     return environment
 
 

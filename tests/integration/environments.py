@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -11,6 +12,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts"))
 import wheelhouse  # noqa: E402
+
+
+def has_compiler() -> bool:
+    """Whether the machine has a C compiler that a build would take."""
+    return any(shutil.which(name) for name in ("gcc", "cc", "clang", "zig"))
 
 
 @dataclass(frozen=True)

@@ -69,8 +69,8 @@ def test_mistakes_in_the_configuration_are_reported_together(prepared: Environme
     assert len(re.findall(r"error\[E6\d\d\]", said)) == 2
 
 
-def test_no_compiler(prepared: Environment, tiny: Tiny, bare_path: str) -> None:
-    said = refused(tiny, prepared, PATH=bare_path)
+def test_no_compiler(without_compiler: Environment, tiny: Tiny, bare_path: str) -> None:
+    said = refused(tiny, without_compiler, PATH=bare_path)
     assert "error[E501]: no C compiler" in said
     assert "the cpu target compiles the C code that it generates" in said
     assert "apt-get install gcc" in said

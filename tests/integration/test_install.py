@@ -15,7 +15,7 @@ from email.parser import BytesParser
 from pathlib import Path
 
 import pytest
-from environments import ROOT, Environment
+from environments import ROOT, Environment, has_compiler
 from tiny_package import Tiny
 
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
@@ -164,8 +164,9 @@ def test_the_command_line_reads_the_wheel_without_installing_it(prepared: Enviro
 def test_the_command_line_reads_the_installed_package(installed: Environment) -> None:
     assert "softmax" in installed.must("tilebuild", "plan", "fastnorm", "--kernel", "softmax")
     assert installed.must("tilebuild", "check", "fastnorm")
-    doctor = installed.must("tilebuild", "doctor")
-    assert all(name in doctor for name in ("gcc", "clang", "zig"))
+    doctor = installed.run("tilebuild", "doctor")
+    assert doctor.returncode == (0 if has_compiler() else 1)
+    assert all(name in doctor.stdout for name in ("gcc", "clang", "zig"))
 
 
 def test_a_compiler_comes_from_the_index_where_there_is_none(
